@@ -119,3 +119,21 @@ func AppendFrame(b []byte, t Type, id uint32, m Message) []byte {
 	PutHeader(b[start:], Header{Len: uint32(len(b) - start - HeaderSize), Type: t, ID: id})
 	return b
 }
+
+// Body is a message that can be decoded from the body of a frame. Decoded
+// slices share memory with what they were decoded from.
+type Body interface {
+	Decode(b []byte) error
+}
+
+// Empty is the body of frames that carry nothing: TypeCancel, TypeInfo.
+type Empty struct{}
+
+// Append implements Message.
+func (Empty) Append(b []byte) []byte { return b }
+
+// Decode implements Body.
+func (Empty) Decode(b []byte) error {
+	d := decoder{b: b}
+	return d.end()
+}
