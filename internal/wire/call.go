@@ -200,6 +200,7 @@ const MaxCallMemory = 64 << 20
 type CallReply struct {
 	Ret   int64  // what the call returned; -1 if it failed
 	Errno uint32 // its error, 0 if there is none
+	Link  string // if a descriptor was kept: what its link in /proc/self/fd says
 	Out   [][]byte
 }
 
@@ -207,6 +208,7 @@ type CallReply struct {
 func (r *CallReply) Append(b []byte) []byte {
 	b = le.AppendUint64(b, uint64(r.Ret))
 	b = le.AppendUint32(b, r.Errno)
+	b = appendBytes(b, r.Link)
 	b = le.AppendUint32(b, uint32(len(r.Out)))
 	for _, o := range r.Out {
 		b = appendBytes(b, o)
@@ -220,6 +222,7 @@ func (r *CallReply) Decode(b []byte) error {
 	d := decoder{b: b}
 	r.Ret = int64(d.u64())
 	r.Errno = d.u32()
+	r.Link = d.string()
 	r.Out = make([][]byte, d.count(4))
 	for i := range r.Out {
 		r.Out[i] = d.bytes()

@@ -1,0 +1,225 @@
+// Package marshal turns a tool's call into a request to the target, by the
+// rows of package abi and the tool's memory, and the reply into the tool's
+// memory and a result.
+package marshal
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+
+	"bpfd/internal/abi"
+	"bpfd/internal/wire"
+
+	"golang.org/x/sys/unix"
+)
+
+var le = binary.LittleEndian
+
+// Memory is a tool's memory.
+type Memory interface {
+	ReadAt(addr uint64, p []byte) error
+	WriteAt(addr uint64, p []byte) error
+	String(addr uint64) (string, error)
+}
+
+// MapInfo is what the size of a map's keys and values depends on.
+type MapInfo struct {
+	Type, KeySize, ValueSize, MaxEntries, Flags uint32
+}
+
+// Object is a descriptor on the target.
+type Object struct {
+	Handle   wire.Handle
+	Kind     abi.Kind
+	Map      *MapInfo // of KindMap
+	LinkType uint32   // of KindLink, once it is known
+}
+
+// Objects finds what a tool's descriptors stand for.
+type Objects interface {
+	// Object returns what one of our placeholders stands for, nil if fd is none.
+	Object(fd int32) *Object
+	// Foreign opens on the target what another descriptor of the tool refers
+	// to there, a cgroup for one. False: the target has nothing like it.
+	Foreign(fd int32) (wire.Handle, bool)
+}
+
+// Target is what marshalling needs to know of the target.
+type Target struct {
+	CPUs     uint32 // possible ones
+	WordSize int
+	Version  uint32 // KERNEL_VERSION
+	// Types of perf events whose config1 is a string.
+	KprobePMU, UprobePMU uint32
+}
+
+// Marshaller marshals the calls of tools against one target.
+type Marshaller struct {
+	Target    Target
+	NewHandle func() wire.Handle
+	Warn      func(string)
+
+	mu     sync.Mutex // protects following
+	warned map[string]bool
+}
+
+// warnOnce warns, the first time.
+func (m *Marshaller) warnOnce(format string, args ...any) {
+	msg := fmt.Sprintf(format, args...)
+	m.mu.Lock()
+	said := m.warned[msg]
+	if m.warned == nil {
+		m.warned = make(map[string]bool)
+	}
+	m.warned[msg] = true
+	m.mu.Unlock()
+	if !said {
+		m.Warn(msg)
+	}
+}
+
+// output is a buffer to copy back.
+type output struct {
+	addr    uint64
+	size    uint32
+	text    bool // only what was returned
+	onError bool // even if the call failed
+	buf     int
+	fields  []restore
+	changed bool // write only bytes that differ from what was sent
+}
+
+// restore is a pointer in an out-buffer that the target replaced by its own.
+type restore struct{ off, size uint32 }
+
+// Request is a call on its way.
+type Request struct {
+	Call wire.Call
+	// Result is what a returned descriptor stands for, its kind by the reply.
+	Result *Object
+	// Row names the call for people.
+	Name string
+	// Object is the first descriptor of the call, nil if there is none.
+	Object *Object
+
+	m       *Marshaller
+	mem     Memory
+	objs    Objects
+	outputs []output
+}
+
+// badFD is a descriptor that no target has.
+const badFD = 1 << 30
+
+// addBuf adds a buffer and returns its index.
+func (r *Request) addBuf(b wire.Buf) int {
+	r.Call.Bufs = append(r.Call.Bufs, b)
+	return len(r.Call.Bufs) - 1
+}
+
+// point has offset off of buffer buf point to buffer ref.
+func (r *Request) point(buf int, off uint32, ref int) {
+	r.Call.Patches = append(r.Call.Patches, wire.Patch{Kind: wire.PatchPtr, Buf: uint16(buf), Off: off, Ref: uint32(ref)})
+}
+
+// fd translates the descriptor at off of a buffer. 0 and negative numbers stay
+// as they are unless 0 is a placeholder of ours.
+func (r *Request) fd(buf int, off uint32) *Object {
+	data := r.Call.Bufs[buf].In
+	if int(off)+4 > len(data) {
+		return nil
+	}
+	n := int32(le.Uint32(data[off:]))
+	if n < 0 {
+		return nil
+	}
+	h, o := r.resolve(n)
+	switch {
+	case h != 0:
+		r.Call.Patches = append(r.Call.Patches, wire.Patch{Kind: wire.PatchFD, Buf: uint16(buf), Off: off, Ref: uint32(h)})
+	case n != 0:
+		le.PutUint32(data[off:], badFD)
+	}
+	return o
+}
+
+// resolve returns the target's name for a descriptor, 0 if it has none.
+func (r *Request) resolve(n int32) (wire.Handle, *Object) {
+	if o := r.objs.Object(n); o != nil {
+		return o.Handle, o
+	}
+	if n > 0 {
+		if h, ok := r.objs.Foreign(n); ok {
+			return h, nil
+		}
+	}
+	return 0, nil
+}
+
+// maxMemory bounds a buffer of a call.
+const maxMemory = wire.MaxCallMemory / 2
+
+// Finish writes what the call returned into the tool's memory.
+func (r *Request) Finish(reply *wire.CallReply) (int64, unix.Errno) {
+	errno := unix.Errno(reply.Errno)
+	k := 0
+	for i := range r.outputs {
+		if k >= len(reply.Out) {
+			break
+		}
+		o := &r.outputs[i]
+		data := reply.Out[k]
+		k++
+		if errno != 0 && !o.onError {
+			continue
+		}
+		if r.copyOut(o, data) != nil && errno == 0 {
+			errno = unix.EFAULT
+		}
+	}
+	if errno != 0 {
+		return 0, errno
+	}
+	if r.Result != nil {
+		r.Result.Kind = abi.KindOf(reply.Link)
+	}
+	return reply.Ret, 0
+}
+
+func (r *Request) copyOut(o *output, data []byte) error {
+	if o.text {
+		return r.mem.WriteAt(o.addr, data[:min(len(data), int(o.size))])
+	}
+	full := make([]byte, o.size)
+	copy(full, data)
+	sent := r.Call.Bufs[o.buf].In
+	for _, f := range o.fields {
+		if int(f.off+f.size) <= len(full) && int(f.off+f.size) <= len(sent) {
+			copy(full[f.off:f.off+f.size], sent[f.off:])
+		}
+	}
+	if !o.changed {
+		return r.mem.WriteAt(o.addr, full)
+	}
+	return r.copyChanged(o.addr, sent, full)
+}
+
+// copyChanged writes the stretches of now that differ from what was sent.
+func (r *Request) copyChanged(addr uint64, sent, now []byte) error {
+	for i := 0; i < len(now); {
+		if i < len(sent) && now[i] == sent[i] {
+			i++
+			continue
+		}
+		j := i + 1
+		for j < len(now) && (j >= len(sent) || now[j] != sent[j]) {
+			j++
+		}
+		if err := r.mem.WriteAt(addr+uint64(i), now[i:j]); err != nil {
+			return err
+		}
+		i = j
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+package marshal
+
+import (
+	"bpfd/internal/abi"
+	"bpfd/internal/wire"
+
+	"golang.org/x/sys/unix"
+)
+
+// Offsets in struct perf_event_attr, include/uapi/linux/perf_event.h.
+const (
+	perfType    = 0
+	perfSize    = 4
+	perfConfig  = 8
+	perfPeriod  = 16
+	perfFlags   = 40
+	perfWakeup  = 48
+	perfConfig1 = 56
+	// perfMin is PERF_ATTR_SIZE_VER0, which a size of 0 stands for.
+	perfMin = 64
+)
+
+// PerfEvent is what a tool asked perf_event_open(2) for.
+type PerfEvent struct {
+	Attr []byte
+	Path string // of a uprobe, or the symbol of a kprobe
+	PID  int32
+}
+
+// watermark is the bit of struct perf_event_attr's flags by that name.
+const watermark = 1 << 14
+
+// PerfEventOpen marshals perf_event_open(attr, pid, cpu, group_fd, flags). edit
+// may change the event before it goes out.
+func (m *Marshaller) PerfEventOpen(mem Memory, objs Objects, args [6]uint64, edit func(*PerfEvent)) (*Request, unix.Errno) {
+	var head [8]byte
+	if mem.ReadAt(args[0], head[:]) != nil {
+		return nil, unix.EFAULT
+	}
+	size := le.Uint32(head[perfSize:])
+	if size == 0 {
+		size = perfMin
+	}
+	if size < perfMin || size > maxAttr {
+		return nil, unix.E2BIG
+	}
+	ev := PerfEvent{Attr: make([]byte, size), PID: int32(args[1])}
+	if mem.ReadAt(args[0], ev.Attr) != nil {
+		return nil, unix.EFAULT
+	}
+	r := &Request{Name: "perf_event_open", m: m, mem: mem, objs: objs, Result: &Object{Handle: m.NewHandle()}}
+	if e := r.probe(&ev); e != 0 {
+		return nil, e
+	}
+	gather(ev.Attr)
+	if edit != nil {
+		edit(&ev)
+	}
+	r.Call = wire.Call{Sys: wire.SysPerfEventOpen, Result: r.Result.Handle, Flags: wire.CallSlow,
+		Args: []uint64{0, uint64(ev.PID), args[2], args[3], args[4]}}
+	attr := r.addBuf(wire.Buf{Flags: wire.BufIn, Len: uint32(len(ev.Attr)), In: ev.Attr})
+	r.point(wire.PatchArg, 0, attr)
+	if ev.Path != "" {
+		r.point(attr, perfConfig1, r.addBuf(wire.Buf{Flags: wire.BufIn, Len: uint32(len(ev.Path) + 1), In: []byte(ev.Path)}))
+	}
+	r.fdArg(3)
+	if args[4]&unix.PERF_FLAG_PID_CGROUP != 0 {
+		r.fdArg(1)
+	}
+	return r, 0
+}
+
+// probe reads the string that config1 of a kprobe or uprobe points to.
+func (r *Request) probe(ev *PerfEvent) unix.Errno {
+	t := le.Uint32(ev.Attr[perfType:])
+	p := le.Uint64(ev.Attr[perfConfig1:])
+	if t == 0 || p == 0 || t != r.m.Target.KprobePMU && t != r.m.Target.UprobePMU {
+		return 0
+	}
+	s, err := r.mem.String(p)
+	if err != nil {
+		return unix.EFAULT
+	}
+	ev.Path = s
+	return 0
+}
+
+// gather has the kernel wake the daemon for a quarter of a page of records
+// instead of for each one, which costs the traced process more than the record
+// does. The daemon looks at the ring on a short timer as well.
+func gather(attr []byte) {
+	const bpfOutput = 10 // PERF_COUNT_SW_BPF_OUTPUT
+	if le.Uint32(attr[perfType:]) != unix.PERF_TYPE_SOFTWARE || le.Uint64(attr[perfConfig:]) != bpfOutput {
+		return
+	}
+	flags := le.Uint64(attr[perfFlags:])
+	if flags&watermark == 0 && le.Uint32(attr[perfWakeup:]) <= 1 {
+		le.PutUint64(attr[perfFlags:], flags|watermark)
+		le.PutUint32(attr[perfWakeup:], 1024)
+	}
+}
+
+// fdArg translates an argument that is a descriptor.
+func (r *Request) fdArg(i int) *Object {
+	n := int32(r.Call.Args[i])
+	if n < 0 {
+		return nil
+	}
+	h, o := r.resolve(n)
+	if h == 0 {
+		r.Call.Args[i] = badFD
+		return nil
+	}
+	r.Call.Patches = append(r.Call.Patches, wire.Patch{Kind: wire.PatchFD, Buf: wire.PatchArg, Off: uint32(i), Ref: uint32(h)})
+	return o
+}
+
+// PerfIoctl marshals ioctl(fd, request, arg) on a perf event of ours.
+func (m *Marshaller) PerfIoctl(mem Memory, objs Objects, args [6]uint64) (*Request, unix.Errno) {
+	nr := uint32(args[1])
+	row, ok := abi.PerfIoctls[nr]
+	if !ok {
+		m.warnOnce("the tool uses ioctl %#x on a perf event, which bpfctl does not know", nr)
+		return nil, unix.ENOTTY
+	}
+	r := &Request{Name: row.Name, m: m, mem: mem, objs: objs}
+	r.Call = wire.Call{Sys: wire.SysIoctl, Args: []uint64{args[0], uint64(abi.RequestFor(nr, row, m.Target.WordSize)), args[2]}}
+	r.Object = r.fdArg(0)
+	return r, r.ioctlArg(&row, args[2])
+}
+
+func (r *Request) ioctlArg(row *abi.Ioctl, arg uint64) unix.Errno {
+	size := row.Size
+	var b wire.Buf
+	switch row.Arg {
+	case abi.ArgNone, abi.ArgScalar:
+		return 0
+	case abi.ArgFD:
+		r.fdArg(2)
+		return 0
+	case abi.ArgStr:
+		s, err := r.mem.String(arg)
+		if err != nil {
+			return unix.EFAULT
+		}
+		b = wire.Buf{Flags: wire.BufIn, Len: uint32(len(s) + 1), In: []byte(s)}
+	case abi.ArgQuery, abi.ArgAttr:
+		var head [8]byte
+		if r.mem.ReadAt(arg, head[:]) != nil {
+			return unix.EFAULT
+		}
+		size = max(le.Uint32(head[4:]), perfMin)
+		if row.Arg == abi.ArgQuery {
+			size = 8 + 4*le.Uint32(head[:]) // struct perf_event_query_bpf
+		}
+		if size > maxAttr {
+			return unix.E2BIG
+		}
+		b = wire.Buf{Flags: wire.BufIn, Len: size}
+	case abi.ArgIn:
+		b = wire.Buf{Flags: wire.BufIn, Len: size}
+	case abi.ArgOut:
+		b = wire.Buf{Len: size}
+	}
+	if b.Flags&wire.BufIn != 0 && b.In == nil {
+		b.In = make([]byte, size)
+		if r.mem.ReadAt(arg, b.In) != nil {
+			return unix.EFAULT
+		}
+	}
+	if row.Arg == abi.ArgOut || row.Arg == abi.ArgQuery {
+		b.Flags |= wire.BufOut
+		r.outputs = append(r.outputs, output{addr: arg, size: size, buf: len(r.Call.Bufs)})
+	}
+	r.point(wire.PatchArg, 2, r.addBuf(b))
+	return 0
+}
