@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"strconv"
 	"strings"
 
 	"bpfd/internal/wire"
@@ -119,12 +120,31 @@ func appendEntries(list []wire.Entry, b []byte, dir int, attrs bool) []wire.Entr
 	return list
 }
 
+// fdinfo is the path of what the kernel says of a handle's descriptor, which
+// stands there as @HANDLE.
+const fdinfo = "/proc/self/fdinfo/@"
+
+func (s *session) resolve(path string) string {
+	name, ok := strings.CutPrefix(path, fdinfo)
+	if !ok {
+		return path
+	}
+	h, err := strconv.ParseUint(name, 10, 32)
+	if err != nil {
+		return path
+	}
+	if fd, ok := s.fds.get(wire.Handle(h)); ok {
+		return "/proc/self/fdinfo/" + strconv.Itoa(fd)
+	}
+	return path
+}
+
 // open opens a file and reads its beginning, if asked to.
 func (s *session) open(req *wire.Open) *wire.OpenReply {
 	if req.Snapshot > wire.MaxBody/2 {
 		return &wire.OpenReply{Errno: uint32(unix.EINVAL)}
 	}
-	fd, err := unix.Open(req.Path, localFlags(req.Flags), req.Mode)
+	fd, err := unix.Open(s.resolve(req.Path), localFlags(req.Flags), req.Mode)
 	if err != nil {
 		return &wire.OpenReply{Errno: errno(err)}
 	}

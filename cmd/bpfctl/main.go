@@ -1,0 +1,18 @@
+// Command bpfctl runs BPF tools of this machine against another one.
+package main
+
+import (
+	"os"
+
+	"bpfd/internal/spawn"
+)
+
+// version is set by the linker.
+var version = "devel"
+
+func main() {
+	if os.Args[0] == spawn.StageName {
+		os.Exit(spawn.Stage())
+	}
+	os.Exit(execute(os.Args[1:]))
+}

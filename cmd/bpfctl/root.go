@@ -1,0 +1,47 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+)
+
+// exitStatus ends the program with a status of its own.
+type exitStatus int
+
+func (e exitStatus) Error() string { return "" }
+
+// execute runs the command line and returns the exit status.
+func execute(args []string) int {
+	cmd := newRoot()
+	cmd.SetArgs(args)
+	err := cmd.Execute()
+	var status exitStatus
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	}
+	failure(err)
+	return statusOf(err)
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "bpfctl",
+		Short:         rootShort,
+		Long:          rootLong,
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.PersistentFlags().StringP("target", "t", "", targetUsage)
+	for _, c := range commands {
+		root.AddCommand(c())
+	}
+	return root
+}
+
+// commands are the subcommands, in the order of the help.
+var commands = []func() *cobra.Command{newRun, newShell, newSupport}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"os"
+
+	"bpfd/internal/supervisor"
+
+	"github.com/spf13/cobra"
+)
+
+func newRun() *cobra.Command {
+	var tracePath string
+	cmd := &cobra.Command{
+		Use:   "run [flags] -- TOOL [ARGS]",
+		Short: runShort,
+		Long:  runLong,
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withTrace(tracePath, func(trace io.Writer) error {
+				return runTool(cmd, args, os.Environ(), trace)
+			})
+		},
+	}
+	// What follows the tool's name is the tool's.
+	cmd.Flags().SetInterspersed(false)
+	cmd.Flags().StringVar(&tracePath, "trace", "", "print every proxied call to this `file`")
+	return cmd
+}
+
+// withTrace calls run with the file to trace to, nil if there is none.
+func withTrace(path string, run func(io.Writer) error) error {
+	if path == "" {
+		return run(nil)
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return errTrace(err)
+	}
+	w := bufio.NewWriter(f)
+	err = run(w)
+	if e := w.Flush(); e != nil {
+		return errTrace(e)
+	}
+	if e := f.Close(); e != nil {
+		return errTrace(e)
+	}
+	return err
+}
+
+// runTool connects to the target and runs a tool against it.
+func runTool(cmd *cobra.Command, args, env []string, trace io.Writer) error {
+	c, err := connect(cmd)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	dir, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	status, err := supervisor.Run(c.client, supervisor.Options{
+		Path: args[0], Args: args, Env: toolEnv(env, &c.client.Welcome.Info), Dir: dir,
+		User: !privileged(), Trace: trace, Warn: warn,
+	})
+	if err != nil {
+		return c.explain(err)
+	}
+	if status != 0 {
+		return exitStatus(status)
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package marshal
+
+import (
+	"fmt"
+	"strings"
+
+	"bpfd/internal/abi"
+	"bpfd/internal/wire"
+
+	"golang.org/x/sys/unix"
+)
+
+// Format prints a call and its result on one line, from the rows that it was
+// marshalled by.
+func Format(r *Request, val int64, errno unix.Errno) string {
+	var b strings.Builder
+	b.WriteString(r.Name)
+	b.WriteByte('(')
+	if r.Call.Sys == wire.SysBPF {
+		formatFields(&b, r, abi.Commands[r.Call.Args[0]].Fields)
+	} else {
+		for i, a := range r.Call.Args {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			fmt.Fprintf(&b, "%#x", a)
+		}
+	}
+	b.WriteString(") = ")
+	switch {
+	case errno != 0:
+		fmt.Fprintf(&b, "-1 %s", unix.ErrnoName(errno))
+	case r.Result != nil:
+		fmt.Fprintf(&b, "@%d", r.Result.Handle)
+	default:
+		fmt.Fprintf(&b, "%d", val)
+	}
+	return b.String()
+}
+
+// formatFields prints the fields that are not zero: descriptors as @N, by their
+// names on the target, memory by its length, strings as such.
+func formatFields(b *strings.Builder, r *Request, fields []abi.Field) {
+	attr := r.Call.Bufs[attrBuf].In
+	sep := ""
+	for _, f := range fields {
+		if int(f.Off)+int(f.Size) > len(attr) {
+			break
+		}
+		text := formatField(r, &f, attr[f.Off:int(f.Off)+int(f.Size)])
+		if text != "" {
+			fmt.Fprintf(b, "%s%s=%s", sep, f.Name, text)
+			sep = ", "
+		}
+	}
+}
+
+func formatField(r *Request, f *abi.Field, raw []byte) string {
+	for _, p := range r.Call.Patches {
+		if p.Buf != attrBuf || p.Off != uint32(f.Off) {
+			continue
+		}
+		if p.Kind == wire.PatchFD {
+			return fmt.Sprintf("@%d", p.Ref)
+		}
+		buf := r.Call.Bufs[p.Ref]
+		if f.Kind == abi.Str {
+			return fmt.Sprintf("%q", buf.In)
+		}
+		return fmt.Sprintf("[%d]", buf.Len)
+	}
+	var v uint64
+	switch f.Size {
+	case 4:
+		v = uint64(le.Uint32(raw))
+	case 8:
+		v = le.Uint64(raw)
+	case 16:
+		if name := unix.ByteSliceToString(raw); name != "" {
+			return fmt.Sprintf("%q", name)
+		}
+	}
+	if v == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d", v)
+}
+
+// mapInfoLen covers type, id, sizes, entries and flags of struct bpf_map_info.
+const mapInfoLen = 24
+
+// MapInfoCall asks for the sizes of a map.
+func MapInfoCall(h wire.Handle) *wire.Call {
+	attr := make([]byte, 16)
+	le.PutUint32(attr[4:], mapInfoLen)
+	return &wire.Call{
+		Sys: wire.SysBPF, Args: []uint64{abi.BPF_OBJ_GET_INFO_BY_FD, 0, uint64(len(attr))},
+		Bufs: []wire.Buf{{Flags: wire.BufIn, Len: uint32(len(attr)), In: attr}, {Flags: wire.BufOut, Len: mapInfoLen}},
+		Patches: []wire.Patch{
+			{Kind: wire.PatchPtr, Buf: wire.PatchArg, Off: attrArg, Ref: 0},
+			{Kind: wire.PatchFD, Buf: 0, Off: 0, Ref: uint32(h)},
+			{Kind: wire.PatchPtr, Buf: 0, Off: 8, Ref: 1},
+		},
+	}
+}
+
+// ParseMapInfo reads the answer to MapInfoCall.
+func ParseMapInfo(reply *wire.CallReply) *MapInfo {
+	if len(reply.Out) != 1 {
+		return nil
+	}
+	b := make([]byte, mapInfoLen)
+	copy(b, reply.Out[0])
+	return &MapInfo{Type: le.Uint32(b), KeySize: le.Uint32(b[8:]), ValueSize: le.Uint32(b[12:]), MaxEntries: le.Uint32(b[16:]), Flags: le.Uint32(b[20:])}
+}

@@ -1,0 +1,239 @@
+package remotefs
+
+import (
+	"context"
+	"path"
+	"strings"
+	"syscall"
+	"time"
+
+	"bpfd/internal/wire"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+type ctxt = context.Context
+
+// node is a file of the target.
+type node struct {
+	fs.Inode
+	fs   *FS
+	path string
+}
+
+var (
+	_ fs.NodeLookuper   = (*node)(nil)
+	_ fs.NodeReaddirer  = (*node)(nil)
+	_ fs.NodeGetattrer  = (*node)(nil)
+	_ fs.NodeSetattrer  = (*node)(nil)
+	_ fs.NodeReadlinker = (*node)(nil)
+	_ fs.NodeOpener     = (*node)(nil)
+	_ fs.NodeMkdirer    = (*node)(nil)
+	_ fs.NodeRmdirer    = (*node)(nil)
+	_ fs.NodeUnlinker   = (*node)(nil)
+	_ fs.NodeRenamer    = (*node)(nil)
+	_ fs.NodeStatfser   = (*node)(nil)
+	_ fs.NodeAccesser   = (*node)(nil)
+)
+
+// lifetime is how long names and attributes below a path may be trusted.
+func lifetime(p string) time.Duration {
+	switch {
+	case strings.Contains(p, "/tracing/events/"), strings.HasPrefix(p, "/sys/devices/system/cpu"), strings.HasPrefix(p, "/sys/kernel/btf"):
+		return stable
+	case strings.HasPrefix(p, "/sys/"):
+		return time.Second
+	}
+	return 0
+}
+
+func fill(out *fuse.Attr, a *wire.Attr, ino uint64) {
+	out.Ino = ino
+	out.Mode, out.Nlink = a.Mode, a.Nlink
+	out.Owner = fuse.Owner{Uid: a.UID, Gid: a.GID}
+	out.Size, out.Blocks, out.Blksize = a.Size, (a.Size+511)/512, 4096
+	out.Rdev = uint32(a.Rdev)
+	out.Atime, out.Atimensec = split(a.Atime)
+	out.Mtime, out.Mtimensec = split(a.Mtime)
+	out.Ctime, out.Ctimensec = split(a.Ctime)
+}
+
+func split(ns int64) (uint64, uint32) { return uint64(ns / 1e9), uint32(ns % 1e9) }
+
+// number is the inode number of a file: cgroup directories have the target's,
+// which programs compare with what the kernel says.
+func number(p string, a *wire.Attr) uint64 {
+	if strings.HasPrefix(p, "/sys/fs/cgroup") && a.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return a.Ino
+	}
+	return inode(p)
+}
+
+func (n *node) child(name string) string { return path.Join(n.path, name) }
+
+// hidden are files of the target that tools would take the host's kernel for.
+var hidden = map[string]bool{"/proc/version_signature": true}
+
+// Lookup finds a file of the target.
+func (n *node) Lookup(ctx ctxt, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	return n.find(ctx, n.child(name), out)
+}
+
+func (n *node) find(ctx ctxt, p string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	if hidden[p] {
+		return nil, unix.ENOENT
+	}
+	var reply wire.StatReply
+	e := result(n.fs.remote.Do(wire.TypeStat, &wire.Path{Path: p}, &reply), reply.Errno)
+	if e != 0 {
+		if c, ok := synthetic[p]; ok && e == unix.ENOENT {
+			return n.synthesise(ctx, p, c, out), 0
+		}
+		return nil, e
+	}
+	ino := number(p, &reply.Attr)
+	fill(&out.Attr, &reply.Attr, ino)
+	out.SetEntryTimeout(lifetime(p))
+	out.SetAttrTimeout(lifetime(p))
+	return n.NewInode(ctx, &node{fs: n.fs, path: p}, fs.StableAttr{Mode: reply.Attr.Mode & unix.S_IFMT, Ino: ino}), 0
+}
+
+// synthetic are files that tools insist on although a target may lack them:
+// bcc's look for functions that may not be probed.
+var synthetic = map[string]string{"/sys/kernel/debug/kprobes/blacklist": "", "/sys/kernel/debug/kprobes": "dir"}
+
+func (n *node) synthesise(ctx ctxt, p, kind string, out *fuse.EntryOut) *fs.Inode {
+	ino := inode(p)
+	if kind == "dir" {
+		out.Mode, out.Ino = unix.S_IFDIR|0o555, ino
+		return n.NewInode(ctx, &node{fs: n.fs, path: p}, fs.StableAttr{Mode: unix.S_IFDIR, Ino: ino})
+	}
+	out.Mode, out.Ino = unix.S_IFREG|0o444, ino
+	return n.NewInode(ctx, &fs.MemRegularFile{Attr: fuse.Attr{Mode: 0o444}}, fs.StableAttr{Mode: unix.S_IFREG, Ino: ino})
+}
+
+// Readdir lists a directory of the target.
+func (n *node) Readdir(ctx ctxt) (fs.DirStream, syscall.Errno) {
+	list, e := n.list()
+	return fs.NewListDirStream(list), e
+}
+
+func (n *node) list() ([]fuse.DirEntry, syscall.Errno) {
+	var reply wire.ReadDirReply
+	if e := result(n.fs.remote.Do(wire.TypeReadDir, &wire.Path{Path: n.path}, &reply), reply.Errno); e != 0 {
+		return nil, e
+	}
+	list := make([]fuse.DirEntry, 0, len(reply.Entries))
+	for _, e := range reply.Entries {
+		p := n.child(e.Name)
+		if !hidden[p] {
+			list = append(list, fuse.DirEntry{Name: e.Name, Mode: e.Type, Ino: number(p, &wire.Attr{Mode: e.Type, Ino: e.Ino})})
+		}
+	}
+	return list, 0
+}
+
+// Getattr examines the file, never a link's end.
+func (n *node) Getattr(ctx ctxt, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	var reply wire.StatReply
+	if e := result(n.fs.remote.Do(wire.TypeStat, &wire.Path{Path: n.path}, &reply), reply.Errno); e != 0 {
+		if synthetic[n.path] == "dir" {
+			out.Mode = unix.S_IFDIR | 0o555
+			return 0
+		}
+		return e
+	}
+	fill(&out.Attr, &reply.Attr, number(n.path, &reply.Attr))
+	out.SetTimeout(lifetime(n.path))
+	return 0
+}
+
+// Setattr truncates and changes modes. Opening with O_TRUNC arrives here as
+// well; on tracefs it is what clears a file, unlike truncate(2).
+func (n *node) Setattr(ctx ctxt, f fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	if size, ok := in.GetSize(); ok && size == 0 {
+		h := n.fs.remote.NewHandle()
+		var reply wire.OpenReply
+		req := wire.Open{Result: h, Flags: wire.OpenWrite | wire.OpenTruncate, Path: n.path}
+		if e := result(n.fs.remote.Do(wire.TypeOpen, &req, &reply), reply.Errno); e != 0 {
+			return e
+		}
+		n.fs.remote.Post(wire.TypeClose, &wire.Close{Handles: []wire.Handle{h}})
+	}
+	if mode, ok := in.GetMode(); ok {
+		if e := n.change(wire.PathOp{Op: wire.OpChmod, Path: n.path, Arg: uint64(mode)}); e != 0 {
+			return e
+		}
+	}
+	return n.Getattr(ctx, f, out)
+}
+
+func (n *node) change(op wire.PathOp) syscall.Errno {
+	var reply wire.Status
+	return result(n.fs.remote.Do(wire.TypePathOp, &op, &reply), reply.Errno)
+}
+
+// magic are the links of a process's directory that lead anywhere in the
+// target's file system.
+var magic = map[string]bool{"root": true, "cwd": true, "exe": true}
+
+// Readlink returns the target's text; where a process's link leads into the
+// target's file system it leads into our view of it.
+func (n *node) Readlink(ctx ctxt) ([]byte, syscall.Errno) {
+	var reply wire.BytesReply
+	if e := result(n.fs.remote.Do(wire.TypeReadlink, &wire.Path{Path: n.path}, &reply), reply.Errno); e != 0 {
+		return nil, e
+	}
+	if strings.HasPrefix(n.path, "/proc/") && magic[path.Base(n.path)] && strings.HasPrefix(string(reply.Bytes), "/") {
+		return []byte(TargetRoot + strings.TrimSuffix(string(reply.Bytes), "/")), 0
+	}
+	return reply.Bytes, 0
+}
+
+// Mkdir makes a directory, an instance of tracefs for one.
+func (n *node) Mkdir(ctx ctxt, name string, mode uint32, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	if e := n.change(wire.PathOp{Op: wire.OpMkdir, Path: n.child(name), Arg: uint64(mode)}); e != 0 {
+		return nil, e
+	}
+	return n.Lookup(ctx, name, out)
+}
+
+// Rmdir removes a directory.
+func (n *node) Rmdir(ctx ctxt, name string) syscall.Errno {
+	return n.change(wire.PathOp{Op: wire.OpRmdir, Path: n.child(name)})
+}
+
+// Unlink removes a file: a pinned object for one.
+func (n *node) Unlink(ctx ctxt, name string) syscall.Errno {
+	return n.change(wire.PathOp{Op: wire.OpUnlink, Path: n.child(name)})
+}
+
+// Rename renames a file of the target.
+func (n *node) Rename(ctx ctxt, name string, to fs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
+	dir, ok := to.(*node)
+	if !ok || flags != 0 {
+		return unix.EXDEV
+	}
+	return n.change(wire.PathOp{Op: wire.OpRename, Path: n.child(name), Path2: dir.child(newName)})
+}
+
+// Access asks the target.
+func (n *node) Access(ctx ctxt, mask uint32) syscall.Errno {
+	if synthetic[n.path] != "" {
+		return 0
+	}
+	return n.change(wire.PathOp{Op: wire.OpAccess, Path: n.path, Arg: uint64(mask)})
+}
+
+// Statfs passes on the target's figures.
+func (n *node) Statfs(ctx ctxt, out *fuse.StatfsOut) syscall.Errno {
+	var reply wire.StatfsReply
+	if e := result(n.fs.remote.Do(wire.TypeStatfs, &wire.Path{Path: n.path}, &reply), reply.Errno); e != 0 {
+		return e
+	}
+	*out = fuse.StatfsOut{Blocks: reply.Blocks, Bfree: reply.Bfree, Bavail: reply.Bavail, Files: reply.Files,
+		Ffree: reply.Ffree, Bsize: uint32(reply.Bsize), NameLen: uint32(reply.Namelen), Frsize: uint32(reply.Frsize)}
+	return 0
+}

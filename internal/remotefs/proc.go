@@ -1,0 +1,114 @@
+package remotefs
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// procNode is /proc: the target's, but for the caller's own process.
+type procNode struct{ node }
+
+var (
+	_ fs.NodeLookuper  = (*procNode)(nil)
+	_ fs.NodeReaddirer = (*procNode)(nil)
+)
+
+// OnAdd makes the directories that are ours.
+func (p *procNode) OnAdd(ctx ctxt) {
+	local := p.NewPersistentInode(ctx, &fs.Inode{}, fs.StableAttr{Mode: unix.S_IFDIR, Ino: inode(LocalPath)})
+	p.AddChild(localName, local, true)
+	root := p.NewPersistentInode(ctx, &node{fs: p.fs, path: "/"}, fs.StableAttr{Mode: unix.S_IFDIR, Ino: inode(TargetRoot)})
+	p.AddChild(rootName, root, true)
+}
+
+// Lookup finds what is ours, then what is the target's.
+func (p *procNode) Lookup(ctx ctxt, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	switch name {
+	case localName, rootName:
+		out.SetEntryTimeout(stable)
+		out.SetAttrTimeout(stable)
+		out.Mode = unix.S_IFDIR | 0o555
+		return p.GetChild(name), 0
+	case "self":
+		return p.link(ctx, name, out, func(c int) (string, bool) { t, ok := p.fs.tgid(c); return strconv.Itoa(t), ok }), 0
+	case "thread-self":
+		return p.link(ctx, name, out, func(c int) (string, bool) {
+			t, ok := p.fs.tgid(c)
+			return fmt.Sprintf("%d/task/%d", t, c), ok
+		}), 0
+	}
+	if pid, err := strconv.Atoi(name); err == nil && p.fs.own(ctx, pid) {
+		ino := inode("own:" + name)
+		out.Mode = unix.S_IFDIR | 0o555
+		return p.NewInode(ctx, &ownNode{fs: p.fs, dir: name}, fs.StableAttr{Mode: unix.S_IFDIR, Ino: ino}), 0
+	}
+	return p.node.Lookup(ctx, name, out)
+}
+
+// Readdir lists the target's processes and files.
+func (p *procNode) Readdir(ctx ctxt) (fs.DirStream, syscall.Errno) { return p.node.Readdir(ctx) }
+
+func (p *procNode) link(ctx ctxt, name string, out *fuse.EntryOut, text func(tid int) (string, bool)) *fs.Inode {
+	out.Mode = unix.S_IFLNK | 0o777
+	return p.NewInode(ctx, &callerLink{text: text}, fs.StableAttr{Mode: unix.S_IFLNK, Ino: inode("link:" + name)})
+}
+
+// callerLink is a symbolic link whose text depends on who reads it.
+type callerLink struct {
+	fs.Inode
+	text func(tid int) (string, bool)
+}
+
+var _ fs.NodeReadlinker = (*callerLink)(nil)
+
+// Readlink implements fs.NodeReadlinker.
+func (l *callerLink) Readlink(ctx ctxt) ([]byte, syscall.Errno) {
+	c, ok := fuse.FromContext(ctx)
+	if !ok {
+		return nil, unix.ENOENT
+	}
+	text, ok := l.text(int(c.Pid))
+	if !ok {
+		return nil, unix.ENOENT
+	}
+	return []byte(text), 0
+}
+
+// tgid returns the process that a thread belongs to, in the tool's pid namespace.
+func (f *FS) tgid(tid int) (int, bool) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/self/fd/%d/%d/status", f.opts.Procfs.Fd(), tid))
+	if err != nil {
+		return 0, false
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "Tgid:"); ok {
+			n, err := strconv.Atoi(strings.TrimSpace(v))
+			return n, err == nil
+		}
+	}
+	return 0, false
+}
+
+// own says whether a process is the tool or the caller itself: all others are
+// the target's.
+func (f *FS) own(ctx ctxt, pid int) bool {
+	if pid == f.opts.PID {
+		return true
+	}
+	c, ok := fuse.FromContext(ctx)
+	if !ok {
+		return false
+	}
+	if int(c.Pid) == pid {
+		return true
+	}
+	t, ok := f.tgid(int(c.Pid))
+	return ok && t == pid
+}

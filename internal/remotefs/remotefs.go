@@ -1,0 +1,124 @@
+// Package remotefs serves the target's /proc, /sys and root directory to a
+// tool, by FUSE. What belongs to the tool's own process stays local.
+package remotefs
+
+import (
+	"fmt"
+	"hash/fnv"
+	"os"
+	"time"
+
+	"bpfd/internal/wire"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// LocalPath is where the tool's own procfs is, inside of the tree.
+	LocalPath = "/proc/" + localName
+	// TargetRoot is where the target's root directory is.
+	TargetRoot = "/proc/" + rootName
+
+	localName = ".local"
+	rootName  = ".target"
+)
+
+// Remote is the connection to the target.
+type Remote interface {
+	Do(t wire.Type, req wire.Message, reply wire.Body) error
+	DoCancel(cancel <-chan struct{}, t wire.Type, req wire.Message, reply wire.Body) error
+	Post(t wire.Type, req wire.Message) error
+	NewHandle() wire.Handle
+}
+
+// Options of a file system.
+type Options struct {
+	PID    int      // of the tool, in its own pid namespace
+	Procfs *os.File // the procfs of that namespace
+	// FDInfo returns what fdinfo of a descriptor says, if it is a placeholder.
+	FDInfo func(tid, fd int) ([]byte, bool)
+}
+
+// FS is a file system that is being served.
+type FS struct {
+	remote Remote
+	opts   Options
+	server *fuse.Server
+}
+
+// MountOptions are the options of mount(2), besides the descriptor.
+func MountOptions(privileged bool) string {
+	o := fmt.Sprintf("rootmode=40755,user_id=0,group_id=0,max_read=%d", maxRead)
+	if privileged {
+		o += ",allow_other"
+	}
+	return o
+}
+
+const maxRead = 1 << 20
+
+// Serve serves a file system over device, an open /dev/fuse that is mounted.
+func Serve(remote Remote, device *os.File, opts Options) (*FS, error) {
+	f := &FS{remote: remote, opts: opts}
+	zero := time.Duration(0)
+	raw := fs.NewNodeFS(&rootNode{fs: f}, &fs.Options{
+		AttrTimeout: &zero, EntryTimeout: &zero, NegativeTimeout: nil,
+		RootStableAttr:  &fs.StableAttr{Ino: 1},
+		NullPermissions: true,
+	})
+	server, err := fuse.NewServer(raw, fmt.Sprintf("/dev/fd/%d", device.Fd()), &fuse.MountOptions{
+		DisableReadDirPlus: true, MaxWrite: maxRead, MaxBackground: 64, DisableXAttrs: true,
+		// Each write(2) of the tool is one on the target.
+		ExplicitDataCacheControl: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot serve FUSE: %w", err)
+	}
+	f.server = server
+	go server.Serve()
+	return f, nil
+}
+
+// Close waits until the file system is unmounted, which the end of the tool's
+// mount namespace does.
+func (f *FS) Close() { f.server.Wait() }
+
+// rootNode has the directories that are mounted over the host's.
+type rootNode struct {
+	fs.Inode
+	fs *FS
+}
+
+// stable is how long the kernel may trust what does not change.
+const stable = 24 * time.Hour
+
+// OnAdd makes the fixed part of the tree.
+func (r *rootNode) OnAdd(ctx ctxt) {
+	dir := func(parent *fs.Inode, name string, n fs.InodeEmbedder) *fs.Inode {
+		c := parent.NewPersistentInode(ctx, n, fs.StableAttr{Mode: unix.S_IFDIR, Ino: inode("dir:" + name)})
+		parent.AddChild(name, c, true)
+		return c
+	}
+	root := r.EmbeddedInode()
+	proc := &procNode{node: node{fs: r.fs, path: "/proc"}}
+	dir(root, "proc", proc)
+	dir(root, "sys", &node{fs: r.fs, path: "/sys"})
+}
+
+// inode derives an inode number from what identifies a file. The target's are
+// of no use: eventfs gives every file the same.
+func inode(identity string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(identity))
+	return h.Sum64() | 1<<63
+}
+
+// errno returns the FUSE status of a reply.
+func result(err error, errno uint32) unix.Errno {
+	if err != nil {
+		return unix.EIO
+	}
+	return unix.Errno(errno)
+}

@@ -1,0 +1,260 @@
+package supervisor
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"bpfd/internal/abi"
+	"bpfd/internal/marshal"
+	"bpfd/internal/remotefs"
+	"bpfd/internal/wire"
+
+	"golang.org/x/sys/unix"
+)
+
+// view finds what the descriptors of one thread stand for, during one call.
+type view struct {
+	s       *Supervisor
+	r       *request
+	foreign []wire.Handle // opened for the call
+}
+
+// Object implements marshal.Objects.
+func (v *view) Object(fd int32) *marshal.Object {
+	if o := v.s.objects.lookup(v.r.thread, int(fd)); o != nil {
+		return &o.Object
+	}
+	return nil
+}
+
+// Foreign implements marshal.Objects: a directory or a namespace of the
+// target's that the tool has opened in our view of it is opened there.
+func (v *view) Foreign(fd int32) (wire.Handle, bool) {
+	path, err := v.r.thread.Link("fd/" + strconv.Itoa(int(fd)))
+	if err != nil || !targetPath(path) || strings.HasPrefix(path, remotefs.LocalPath) {
+		return 0, false
+	}
+	h := v.s.target.NewHandle()
+	var reply wire.OpenReply
+	if v.s.target.Do(wire.TypeOpen, &wire.Open{Result: h, Flags: wire.OpenRead, Path: path}, &reply) != nil || reply.Errno != 0 {
+		return 0, false
+	}
+	v.foreign = append(v.foreign, h)
+	return h, true
+}
+
+func (v *view) close() {
+	if len(v.foreign) > 0 {
+		v.s.target.Post(wire.TypeClose, &wire.Close{Handles: v.foreign})
+	}
+}
+
+// slowBPF says which commands leave the thread that receives calls.
+func slowBPF(r *request) bool {
+	cmd := r.Args[0]
+	return cmd < uint64(len(abi.Commands)) && abi.Commands[cmd].Slow
+}
+
+// bpf answers bpf(2).
+func (s *Supervisor) bpf(r *request) answer {
+	cmd := uint32(r.Args[0])
+	if i, ok := triggerIndex(cmd); ok {
+		return s.trigger(i)
+	}
+	s.userRings.flush()
+	s.arrays.flush(false)
+	if a, ok := s.walk(r, cmd); ok {
+		return a
+	}
+	v := &view{s: s, r: r}
+	defer v.close()
+	req, errno := s.marshal.BPF(r.thread, v, cmd, r.Args[1], uint32(r.Args[2]))
+	if errno != 0 {
+		return fail(errno)
+	}
+	return s.run(r, req, true)
+}
+
+// run has the target make a call and hands over its result.
+func (s *Supervisor) run(r *request, req *marshal.Request, cloexec bool) answer {
+	if !s.listener.Valid(r.ID) {
+		return fail(unix.EINTR) // the tool is gone: nobody sees this
+	}
+	var reply wire.CallReply
+	if s.target.Do(wire.TypeCall, &req.Call, &reply) != nil {
+		return linkLost()
+	}
+	val, errno := req.Finish(&reply)
+	s.trace(r, req, val, errno)
+	if errno != 0 {
+		return fail(errno)
+	}
+	if req.Object != nil && req.Object.Kind == abi.KindLink && req.Name == "BPF_OBJ_GET_INFO_BY_FD" && len(reply.Out) > 1 && len(reply.Out[1]) >= 4 {
+		req.Object.LinkType = le.Uint32(reply.Out[1])
+	}
+	if req.Result == nil {
+		return value(val)
+	}
+	o := &object{Object: *req.Result, name: reply.Link}
+	if o.Kind == abi.KindMap && o.Map == nil {
+		s.describe(o)
+	}
+	a := s.place(r, o, cloexec)
+	if a.errno == 0 && o.Kind == abi.KindIter {
+		s.fillIterator(o)
+	}
+	return a
+}
+
+// describe asks the target for the sizes of a map that the tool has opened by
+// id or by path.
+func (s *Supervisor) describe(o *object) {
+	c := marshal.MapInfoCall(o.Handle)
+	var reply wire.CallReply
+	if s.target.Do(wire.TypeCall, c, &reply) == nil && reply.Errno == 0 {
+		o.Map = marshal.ParseMapInfo(&reply)
+	}
+}
+
+// maxIterator bounds the text of an iterator.
+const maxIterator = 64 << 20
+
+// fillIterator copies an iterator's text into its placeholder, from where the
+// tool reads it.
+func (s *Supervisor) fillIterator(o *object) {
+	for off := 0; off < maxIterator; {
+		var reply wire.BytesReply
+		req := wire.Read{Handle: o.Handle, Off: wire.NoOffset, Len: 64 << 10}
+		if s.target.Do(wire.TypeRead, &req, &reply) != nil || reply.Errno != 0 || len(reply.Bytes) == 0 {
+			return
+		}
+		unix.Pwrite(o.memfd, reply.Bytes, int64(off))
+		off += len(reply.Bytes)
+	}
+}
+
+// perfEventOpen answers perf_event_open(2).
+func (s *Supervisor) perfEventOpen(r *request) answer {
+	v := &view{s: s, r: r}
+	defer v.close()
+	req, errno := s.marshal.PerfEventOpen(r.thread, v, r.Args, func(ev *marshal.PerfEvent) { s.editEvent(r, ev) })
+	if errno != 0 {
+		return fail(errno)
+	}
+	return s.run(r, req, r.Args[4]&unix.PERF_FLAG_FD_CLOEXEC != 0)
+}
+
+// editEvent makes the file of a uprobe one of the target's.
+func (s *Supervisor) editEvent(r *request, ev *marshal.PerfEvent) {
+	if le.Uint32(ev.Attr) != s.marshal.Target.UprobePMU || ev.Path == "" {
+		return
+	}
+	if s.ownProgram(r, ev.Path) {
+		s.triggers.redirect(s, r, ev)
+		return
+	}
+	ev.Path = strings.TrimPrefix(ev.Path, remotefs.TargetRoot)
+}
+
+// perfIoctl answers ioctl(2) on perf events.
+func (s *Supervisor) perfIoctl(r *request) answer {
+	if s.objects.lookup(r.thread, int(int32(r.Args[0]))) == nil {
+		return resume
+	}
+	v := &view{s: s, r: r}
+	defer v.close()
+	req, errno := s.marshal.PerfIoctl(r.thread, v, r.Args)
+	if errno != 0 {
+		return fail(errno)
+	}
+	return s.run(r, req, true)
+}
+
+// newMarshaller asks the target for what marshalling depends on.
+func (s *Supervisor) newMarshaller() *marshal.Marshaller {
+	i := &s.target.Welcome.Info
+	return &marshal.Marshaller{
+		NewHandle: s.target.NewHandle,
+		Warn:      s.opts.Warn,
+		Target: marshal.Target{
+			CPUs: cpus(i.Possible), WordSize: int(i.WordSize), Version: kernelVersion(i.Release),
+			KprobePMU: s.number("/sys/bus/event_source/devices/kprobe/type"),
+			UprobePMU: s.number("/sys/bus/event_source/devices/uprobe/type"),
+		},
+	}
+}
+
+// number reads a number from a file of the target, 0 if there is none.
+func (s *Supervisor) number(path string) uint32 {
+	var reply wire.OpenReply
+	req := wire.Open{Result: s.target.NewHandle(), Flags: wire.OpenRead, Snapshot: 64, Path: path}
+	if s.target.Do(wire.TypeOpen, &req, &reply) != nil || reply.Errno != 0 {
+		return 0
+	}
+	n, _ := strconv.ParseUint(strings.TrimSpace(string(reply.Bytes)), 10, 32)
+	return uint32(n)
+}
+
+// cpus counts the processors of a list like "0-3,8": those up to the last.
+func cpus(list string) uint32 {
+	last := list[strings.LastIndexAny(list, ",-")+1:]
+	n, err := strconv.ParseUint(last, 10, 32)
+	if err != nil {
+		return 1
+	}
+	return uint32(n) + 1
+}
+
+// kernelVersion is KERNEL_VERSION of a release like 6.1.0-56-amd64.
+func kernelVersion(release string) uint32 {
+	var a, b, c uint32
+	fmt.Sscanf(release, "%d.%d.%d", &a, &b, &c)
+	return a<<16 | b<<8 | min(c, 255)
+}
+
+// serveFiles serves the target's files to the tool.
+func (s *Supervisor) serveFiles() (*remotefs.FS, error) {
+	return remotefs.Serve(s.target, s.tool.Fuse, remotefs.Options{
+		PID: int(s.target.Welcome.Info.Pid), Procfs: s.tool.Procfs, FDInfo: s.fdinfo,
+	})
+}
+
+// fdinfo returns what the target says of a descriptor of the tool's; inner is
+// a process in the tool's pid namespace.
+func (s *Supervisor) fdinfo(inner, fd int) ([]byte, bool) {
+	var st unix.Stat_t
+	path := fmt.Sprintf("/proc/self/fd/%d/%d/fd/%d", s.tool.Procfs.Fd(), inner, fd)
+	link, err := os.Readlink(path)
+	if err != nil || !strings.HasPrefix(link, "/memfd:") || unix.Stat(path, &st) != nil {
+		return nil, false
+	}
+	o := s.objects.byInode(uint64(st.Dev), st.Ino)
+	if o == nil {
+		return nil, false
+	}
+	var reply wire.OpenReply
+	req := wire.Open{Result: s.target.NewHandle(), Flags: wire.OpenRead, Snapshot: 4096, Path: fmt.Sprintf("/proc/self/fdinfo/@%d", o.Handle)}
+	if s.target.Do(wire.TypeOpen, &req, &reply) != nil || reply.Errno != 0 {
+		return nil, false
+	}
+	return reply.Bytes, true
+}
+
+// trace prints a proxied call.
+func (s *Supervisor) trace(r *request, req *marshal.Request, val int64, errno unix.Errno) {
+	if s.opts.Trace == nil {
+		return
+	}
+	line := marshal.Format(req, val, errno)
+	s.traceMu.Lock()
+	defer s.traceMu.Unlock()
+	fmt.Fprintf(s.opts.Trace, "%d %s\n", r.TID, line)
+}
+
+func (s *Supervisor) warnOnce(msg string) {
+	if _, said := s.warned.LoadOrStore(msg, true); !said {
+		s.opts.Warn(msg)
+	}
+}

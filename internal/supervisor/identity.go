@@ -1,0 +1,154 @@
+package supervisor
+
+import (
+	"strconv"
+	"strings"
+
+	"bpfd/internal/abi"
+	"bpfd/internal/marshal"
+	"bpfd/internal/wire"
+
+	"golang.org/x/sys/unix"
+)
+
+// utsField is the size of a field of struct new_utsname.
+const utsField = 65
+
+// uname answers uname(2) with the target's names.
+func (s *Supervisor) uname(r *request) answer {
+	i := &s.target.Welcome.Info
+	b := make([]byte, 6*utsField)
+	for k, v := range []string{i.Sysname, i.Nodename, i.Release, i.Version, i.Machine, i.Domain} {
+		copy(b[k*utsField:(k+1)*utsField-1], v)
+	}
+	if r.thread.WriteAt(r.Args[0], b) != nil {
+		return fail(unix.EFAULT)
+	}
+	return value(0)
+}
+
+// local says whether a pid is one of the tool's own processes.
+func (s *Supervisor) local(pid int) bool {
+	var st unix.Stat_t
+	return unix.Fstatat(int(s.tool.Procfs.Fd()), strconv.Itoa(pid), &st, 0) == nil
+}
+
+// kill answers kill(2) with signal 0, by which tools ask whether a process is
+// there: on the target, unless it is one of their own.
+func (s *Supervisor) kill(r *request) answer {
+	pid := int(int32(r.Args[0]))
+	if pid <= 0 || s.local(pid) {
+		return resume
+	}
+	return s.simple(&wire.Call{Sys: wire.SysKill, Args: []uint64{uint64(pid), 0}})
+}
+
+// pidfdOpen answers pidfd_open(2) for processes of the target. The descriptor
+// becomes readable when the process is gone.
+func (s *Supervisor) pidfdOpen(r *request) answer {
+	pid := int(int32(r.Args[0]))
+	if pid <= 0 || s.local(pid) {
+		return resume
+	}
+	o := &object{name: "anon_inode:[pidfd]", level: true}
+	o.Object = marshal.Object{Handle: s.target.NewHandle(), Kind: abi.KindPidfd}
+	a := s.simple(&wire.Call{Sys: wire.SysPidfdOpen, Result: o.Handle, Args: []uint64{uint64(pid), r.Args[1]}})
+	if a.errno != 0 {
+		return a
+	}
+	a = s.place(r, o, true)
+	if a.errno == 0 {
+		s.target.OpenStream(wire.Stream{Kind: wire.StreamPoll, Handle: o.Handle}, gone{s.objects, o})
+	}
+	return a
+}
+
+// gone wakes who waits for a process when it has ended.
+type gone struct {
+	objects *registry
+	o       *object
+}
+
+func (g gone) Data(wire.Data) {}
+
+func (g gone) End(unix.Errno) { g.objects.wake(g.o) }
+
+// simple has the target run a call without buffers.
+func (s *Supervisor) simple(c *wire.Call) answer {
+	var reply wire.CallReply
+	if s.target.Do(wire.TypeCall, c, &reply) != nil {
+		return linkLost()
+	}
+	if reply.Errno != 0 {
+		return fromErrno(reply.Errno)
+	}
+	return value(reply.Ret)
+}
+
+// sleep answers clock_nanosleep(2) and nanosleep(2): the kernel sleeps; what
+// the tool has written to mapped arrays goes out before.
+func (s *Supervisor) sleep(*request) answer {
+	s.arrays.flush(false)
+	return resume
+}
+
+// readlink answers readlink(2) and readlinkat(2) where the tool looks at its
+// own descriptors: placeholders bear the name of what they stand for.
+func (s *Supervisor) readlink(r *request) answer {
+	args := r.Args[:]
+	if r.Nr == unix.SYS_READLINKAT {
+		args = args[1:]
+	}
+	path, err := r.thread.String(args[0])
+	if err != nil || !strings.HasPrefix(path, "/proc/") && strings.HasPrefix(path, "/") {
+		return resume
+	}
+	dir, last := path, path
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		dir, last = path[:i], path[i+1:]
+	}
+	fd, err := strconv.Atoi(last)
+	if err != nil || strings.HasPrefix(path, "/") && !s.ownDescriptors(r, dir) {
+		return resume
+	}
+	if !strings.HasPrefix(path, "/") && !s.descriptorsAt(r) {
+		return resume
+	}
+	o := s.objects.lookup(r.thread, fd)
+	if o == nil {
+		return resume
+	}
+	b := []byte(o.name)
+	b = b[:min(len(b), int(args[2]))]
+	if r.thread.WriteAt(args[1], b) != nil {
+		return fail(unix.EFAULT)
+	}
+	return value(int64(len(b)))
+}
+
+// ownDescriptors says whether dir is /proc/self/fd or the like.
+func (s *Supervisor) ownDescriptors(r *request, dir string) bool {
+	pid, ok := strings.CutSuffix(strings.TrimPrefix(dir, "/proc/"), "/fd")
+	if !ok {
+		return false
+	}
+	if pid == "self" || pid == "thread-self" {
+		return true
+	}
+	_, inner, _, err := r.thread.Process()
+	return err == nil && pid == strconv.Itoa(inner)
+}
+
+// descriptorsAt says whether the directory of a readlinkat is the tool's own
+// directory of descriptors.
+func (s *Supervisor) descriptorsAt(r *request) bool {
+	if r.Nr != unix.SYS_READLINKAT {
+		return false
+	}
+	link, err := r.thread.Link("fd/" + strconv.Itoa(int(int32(r.Args[0]))))
+	if err != nil || !strings.HasSuffix(link, "/fd") {
+		return false
+	}
+	_, inner, _, err := r.thread.Process()
+	return err == nil && strings.HasSuffix(link, "/"+strconv.Itoa(inner)+"/fd")
+}
