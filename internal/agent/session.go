@@ -65,8 +65,8 @@ func newSession(in io.Reader, out int, opts Options) *session {
 // release ends what runs and drops what the session holds.
 func (s *session) release() {
 	s.cancels.cancelAll()
-	s.running.Wait()
 	s.streams.closeAll()
+	s.running.Wait()
 	s.memory.closeAll()
 	s.fds.closeAll()
 	s.traces.undo()

@@ -22,6 +22,7 @@ type file struct {
 	handle wire.Handle // 0 if the snapshot is the whole file
 	data   []byte
 	stream bool // has no positions: trace_pipe
+	cached bool // by the kernel
 }
 
 var (
@@ -86,29 +87,49 @@ func (n *node) Open(ctx ctxt, flags uint32) (fs.FileHandle, uint32, syscall.Errn
 		f.handle = req.Result
 	}
 	if immutable(n.path) {
+		f.cached = true
 		return f, fuse.FOPEN_KEEP_CACHE, 0
 	}
 	return f, fuse.FOPEN_DIRECT_IO, 0
 }
 
-// Read reads from the snapshot, and behind it from the target.
+// Read reads from the snapshot, and behind it from the target. It fills dest
+// unless the file ends: the kernel takes less for the end of a cached file.
 func (f *file) Read(ctx ctxt, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	if f.stream {
+		b, e := f.readRemote(ctx, wire.NoOffset, len(dest))
+		return fuse.ReadResultData(b), e
+	}
+	n := 0
 	if off < int64(len(f.data)) {
-		return fuse.ReadResultData(f.data[off:min(off+int64(len(dest)), int64(len(f.data)))]), 0
+		n = copy(dest, f.data[off:])
 	}
-	if f.handle == 0 {
-		return fuse.ReadResultData(nil), 0
+	for f.handle != 0 && n < len(dest) {
+		b, e := f.readRemote(ctx, off+int64(n), len(dest)-n)
+		if e != 0 && n == 0 {
+			return nil, e
+		}
+		if len(b) == 0 {
+			break
+		}
+		n += copy(dest[n:], b)
+		if !f.cached {
+			break
+		}
 	}
-	req := wire.Read{Handle: f.handle, Off: off, Len: uint32(len(dest))}
+	return fuse.ReadResultData(dest[:n]), 0
+}
+
+func (f *file) readRemote(ctx ctxt, off int64, n int) ([]byte, syscall.Errno) {
+	req := wire.Read{Handle: f.handle, Off: off, Len: uint32(n)}
 	var reply wire.BytesReply
 	var err error
 	if f.stream {
-		req.Off = wire.NoOffset
 		err = f.fs.remote.DoCancel(ctx.Done(), wire.TypeRead, &req, &reply)
 	} else {
 		err = f.fs.remote.Do(wire.TypeRead, &req, &reply)
 	}
-	return fuse.ReadResultData(reply.Bytes), result(err, reply.Errno)
+	return reply.Bytes, result(err, reply.Errno)
 }
 
 // Write is one write(2) on the target.
