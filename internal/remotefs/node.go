@@ -62,13 +62,15 @@ func fill(out *fuse.Attr, a *wire.Attr, ino uint64) {
 
 func split(ns int64) (uint64, uint32) { return uint64(ns / 1e9), uint32(ns % 1e9) }
 
-// number is the inode number of a file: cgroup directories have the target's,
-// which programs compare with what the kernel says.
-func number(p string, a *wire.Attr) uint64 {
-	if strings.HasPrefix(p, "/sys/fs/cgroup") && a.Mode&unix.S_IFMT == unix.S_IFDIR {
-		return a.Ino
+// identity is the inode number of a file, and what else tells it apart.
+// Directories of cgroup2 have the target's number, which programs compare with
+// what the kernel says.
+func (f *FS) identity(p string, a *wire.Attr) fs.StableAttr {
+	id := fs.StableAttr{Mode: a.Mode & unix.S_IFMT, Ino: inode(p)}
+	if f.cgroups[a.Dev] && id.Mode == unix.S_IFDIR {
+		id.Gen, id.Ino = id.Ino, a.Ino
 	}
-	return inode(p)
+	return id
 }
 
 func (n *node) child(name string) string { return path.Join(n.path, name) }
@@ -93,11 +95,11 @@ func (n *node) find(ctx ctxt, p string, out *fuse.EntryOut) (*fs.Inode, syscall.
 		}
 		return nil, e
 	}
-	ino := number(p, &reply.Attr)
-	fill(&out.Attr, &reply.Attr, ino)
+	id := n.fs.identity(p, &reply.Attr)
+	fill(&out.Attr, &reply.Attr, id.Ino)
 	out.SetEntryTimeout(lifetime(p))
 	out.SetAttrTimeout(lifetime(p))
-	return n.NewInode(ctx, &node{fs: n.fs, path: p}, fs.StableAttr{Mode: reply.Attr.Mode & unix.S_IFMT, Ino: ino}), 0
+	return n.NewInode(ctx, &node{fs: n.fs, path: p}, id), 0
 }
 
 // synthetic are files that tools insist on although a target may lack them:
@@ -129,7 +131,7 @@ func (n *node) list() ([]fuse.DirEntry, syscall.Errno) {
 	for _, e := range reply.Entries {
 		p := n.child(e.Name)
 		if !hidden[p] {
-			list = append(list, fuse.DirEntry{Name: e.Name, Mode: e.Type, Ino: number(p, &wire.Attr{Mode: e.Type, Ino: e.Ino})})
+			list = append(list, fuse.DirEntry{Name: e.Name, Mode: e.Type, Ino: inode(p)})
 		}
 	}
 	return list, 0
@@ -145,7 +147,7 @@ func (n *node) Getattr(ctx ctxt, _ fs.FileHandle, out *fuse.AttrOut) syscall.Err
 		}
 		return e
 	}
-	fill(&out.Attr, &reply.Attr, number(n.path, &reply.Attr))
+	fill(&out.Attr, &reply.Attr, n.fs.identity(n.path, &reply.Attr).Ino)
 	out.SetTimeout(lifetime(n.path))
 	return 0
 }

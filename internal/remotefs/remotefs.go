@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"os"
+	"strings"
 	"time"
 
 	"bpfd/internal/wire"
@@ -46,6 +47,8 @@ type FS struct {
 	remote Remote
 	opts   Options
 	server *fuse.Server
+	// cgroups are the target's devices which are cgroup2 file systems.
+	cgroups map[uint64]bool
 }
 
 // MountOptions are the options of mount(2), besides the descriptor.
@@ -62,6 +65,7 @@ const maxRead = 1 << 20
 // Serve serves a file system over device, an open /dev/fuse that is mounted.
 func Serve(remote Remote, device *os.File, opts Options) (*FS, error) {
 	f := &FS{remote: remote, opts: opts}
+	f.cgroups = f.findCgroups()
 	zero := time.Duration(0)
 	raw := fs.NewNodeFS(&rootNode{fs: f}, &fs.Options{
 		AttrTimeout: &zero, EntryTimeout: &zero, NegativeTimeout: nil,
@@ -79,6 +83,25 @@ func Serve(remote Remote, device *os.File, opts Options) (*FS, error) {
 	f.server = server
 	go server.Serve()
 	return f, nil
+}
+
+// findCgroups reads the target's mountinfo, proc(5).
+func (f *FS) findCgroups() map[uint64]bool {
+	var reply wire.OpenReply
+	req := wire.Open{Result: f.remote.NewHandle(), Flags: wire.OpenRead, Snapshot: maxRead, Path: "/proc/self/mountinfo"}
+	found := make(map[uint64]bool)
+	if f.remote.Do(wire.TypeOpen, &req, &reply) != nil {
+		return found
+	}
+	for line := range strings.Lines(string(reply.Bytes)) {
+		mount, super, _ := strings.Cut(line, " - ")
+		var id, parent int
+		var major, minor uint32
+		if n, _ := fmt.Sscanf(mount, "%d %d %d:%d", &id, &parent, &major, &minor); n == 4 && strings.HasPrefix(super, "cgroup2 ") {
+			found[unix.Mkdev(major, minor)] = true
+		}
+	}
+	return found
 }
 
 // Close waits until the file system is unmounted, which the end of the tool's

@@ -29,11 +29,20 @@ func (v *view) Object(fd int32) *marshal.Object {
 	return nil
 }
 
+// namespaces are the kinds of links in /proc/PID/ns that bpf(2) takes.
+var namespaces = map[string]bool{"net": true, "cgroup": true, "pid": true, "mnt": true}
+
 // Foreign implements marshal.Objects: a directory or a namespace of the
 // target's that the tool has opened in our view of it is opened there.
 func (v *view) Foreign(fd int32) (wire.Handle, bool) {
 	path, err := v.r.thread.Link("fd/" + strconv.Itoa(int(fd)))
-	if err != nil || !targetPath(path) || strings.HasPrefix(path, remotefs.LocalPath) {
+	if err != nil {
+		return 0, false
+	}
+	if kind, _, ok := strings.Cut(path, ":["); ok && namespaces[kind] {
+		// The tool's own namespace stands for the daemon's.
+		path = "/proc/self/ns/" + kind
+	} else if !targetPath(path) || strings.HasPrefix(path, remotefs.LocalPath) {
 		return 0, false
 	}
 	h := v.s.target.NewHandle()

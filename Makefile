@@ -1,0 +1,53 @@
+# make help lists the targets.
+export CGO_ENABLED = 0
+ARCHES  = amd64 arm64 arm riscv64
+VERSION = $(shell git describe --tags --always 2>/dev/null || echo devel)
+LDFLAGS = -s -w -X main.version=$(VERSION)
+PACKED  = $(ARCHES:%=internal/daemon/bin/bpfd-linux-%.gz)
+
+.PHONY: all build cross test race fuzz lint bench demo install help
+all: build
+
+build: bin/bpfctl bin/bpfd ## bin/bpfctl, with the daemons for all targets inside
+
+bin/bpfctl: FORCE cross
+	go build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/bpfctl
+
+bin/bpfd: FORCE
+	go build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/bpfd
+
+cross: $(PACKED) ## the daemons for all targets, compressed, each at most 2.5 MB unpacked
+
+internal/daemon/bin/bpfd-linux-%.gz: FORCE
+	@mkdir -p bin
+	GOOS=linux GOARCH=$* GOARM=7 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/bpfd-linux-$* ./cmd/bpfd
+	@size=$$(stat -c %s bin/bpfd-linux-$*); test $$size -le 2500000 || { echo "bpfd for $* has $$size bytes, more than 2.5 MB"; exit 1; }
+	gzip -9nc bin/bpfd-linux-$* > $@.tmp && mv $@.tmp $@
+
+test: build ## all tests; as root, with the tools that test/install names
+	go test ./...
+
+race: build ## the tests of the packages under the race detector
+	CGO_ENABLED=1 go test -race ./internal/... ./cmd/...
+
+fuzz: ## each decoder for a short time
+	go test -run '^$$' -fuzz FuzzBody -fuzztime 20s ./internal/wire
+
+lint: ## gofmt and go vet
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+	go vet ./...
+
+bench: build ## native beside remote, as ratios
+	go test -run '^$$' -bench . -benchtime 1x ./test/bench
+
+demo: build ## real tools on this machine, through a bpfd of its own
+	./demo/run
+
+install: build ## into $(DESTDIR)/usr/local
+	install -D -m 755 bin/bpfctl $(DESTDIR)/usr/local/bin/bpfctl
+	install -D -m 755 bin/bpfd $(DESTDIR)/usr/local/bin/bpfd
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+FORCE:

@@ -1,0 +1,148 @@
+// Package tools runs real tools natively and through bpfctl, on the same load,
+// and compares what they print.
+package tools
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+const bpfctl = "../../bin/bpfctl"
+
+// limit is how long a tool may take; those that never end by themselves are
+// interrupted by the case.
+const limit = 2 * time.Minute
+
+// outcome is what a run leaves.
+type outcome struct {
+	stdout, stderr string
+	status         int
+}
+
+func (o outcome) String() string {
+	return fmt.Sprintf("status %d\n--- stdout\n%s\n--- stderr\n%s", o.status, o.stdout, o.stderr)
+}
+
+// run runs a command; load, if there is one, runs beside it.
+func run(t *testing.T, load func(context.Context), stdin string, args ...string) outcome {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Stdout, cmd.Stderr, cmd.Stdin = &out, &errs, strings.NewReader(stdin)
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "PYTHONUNBUFFERED=1")
+	cmd.WaitDelay = 10 * time.Second
+	if load != nil {
+		loadCtx, stop := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			load(loadCtx)
+		}()
+		defer func() { stop(); <-done }()
+	}
+	err := cmd.Run()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatalf("%v: %v", args, err)
+	}
+	if ctx.Err() != nil {
+		t.Fatalf("%v did not end in %v\n%s\n%s", args, limit, out.String(), errs.String())
+	}
+	return outcome{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
+}
+
+// remote puts bpfctl in front of a command.
+func remote(args []string) []string {
+	return append([]string{bpfctl, "run", "-t", "shell:", "--"}, args...)
+}
+
+// churn opens files and spawns processes until it is told to stop.
+func churn(ctx context.Context) {
+	for ctx.Err() == nil {
+		exec.Command("/bin/true").Run()
+		os.ReadFile("/etc/hostname")
+		os.ReadFile("/nonexistent")
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// need skips a test if the tool is not on this machine, except in CI, where
+// everything was installed.
+func need(t *testing.T, tool string) {
+	t.Helper()
+	if _, err := exec.LookPath(tool); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("%s is not installed", tool)
+		}
+		t.Skipf("this machine has no %s; test/install installs it", tool)
+	}
+}
+
+// matches says which of the expressions do not match anywhere in s.
+func matches(s string, exprs []string) error {
+	for _, e := range exprs {
+		if !regexp.MustCompile("(?m)" + e).MatchString(s) {
+			return fmt.Errorf("nothing matches %q", e)
+		}
+	}
+	return nil
+}
+
+// numbers hides what differs from run to run.
+var numbers = regexp.MustCompile(`0x[0-9a-f]+|[0-9]+`)
+
+func TestMain(m *testing.M) {
+	if _, err := os.Stat(bpfctl); err != nil {
+		fmt.Fprintln(os.Stderr, "the tests of tools need bin/bpfctl: run make")
+		os.Exit(1)
+	}
+	if os.Geteuid() != 0 {
+		fmt.Fprintln(os.Stderr, "the tests of tools load BPF programs natively: run them as root")
+		os.Exit(1)
+	}
+	if _, err := os.Stat("/sys/kernel/tracing/events"); err != nil {
+		// bpftrace and bcc need it natively as well.
+		exec.Command("mount", "-t", "tracefs", "tracefs", "/sys/kernel/tracing").Run()
+	}
+	if _, err := os.Stat("/sys/kernel/debug/tracing"); err != nil {
+		exec.Command("mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug").Run()
+	}
+	if exec.Command("mountpoint", "-q", "/sys/fs/bpf").Run() != nil {
+		exec.Command("mount", "-t", "bpf", "bpf", "/sys/fs/bpf").Run()
+	}
+	os.Exit(m.Run())
+}
+
+// headers returns a tree of kernel headers in the form that BCC_KERNEL_SOURCE
+// wants: Debian splits it in two.
+func headers(t *testing.T) string {
+	t.Helper()
+	arch, _ := filepath.Glob("/usr/src/linux-headers-*-amd64")
+	common, _ := filepath.Glob("/usr/src/linux-headers-*-common")
+	if len(arch) == 0 || len(common) == 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("no kernel headers are installed")
+		}
+		t.Skip("this machine has no Debian kernel headers; test/install installs them")
+	}
+	dir := t.TempDir()
+	for _, tree := range []string{common[0], arch[0]} {
+		if out, err := exec.Command("cp", "-rsf", tree+"/.", dir).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	return dir
+}

@@ -1,0 +1,145 @@
+package tools
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func numberString(v int) string { return strconv.Itoa(v) }
+
+// shape is a tool whose output differs from run to run: both outputs must match.
+type shape struct {
+	name string
+	args []string
+	want []string // expressions that the output must match, natively and remotely
+}
+
+// interrupted ends a tool that runs until Ctrl-C.
+func interrupted(seconds string, args ...string) []string {
+	return append([]string{"timeout", "--preserve-status", "-s", "INT", seconds}, args...)
+}
+
+func compareShapes(t *testing.T, cases []shape, env ...string) {
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		t.Setenv(name, value)
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			want := run(t, churn, "", c.args...)
+			got := run(t, churn, "", remote(c.args)...)
+			if want.status != got.status {
+				t.Errorf("status %d natively, %d remotely: %s", want.status, got.status, got)
+			}
+			if err := matches(want.stdout, c.want); err != nil {
+				// What fails natively must fail in the same way.
+				if numbers.ReplaceAllString(want.stderr, "N") == numbers.ReplaceAllString(got.stderr, "N") && want.stderr != "" {
+					t.Logf("fails natively and remotely: %.300s", want.stderr)
+					return
+				}
+				t.Errorf("natively %v: %s\nremotely: %s", err, want, got)
+				return
+			}
+			if err := matches(got.stdout, c.want); err != nil {
+				t.Errorf("remotely %v: %s", err, got)
+			}
+		})
+	}
+}
+
+func TestBpftrace(t *testing.T) {
+	need(t, "bpftrace")
+	one := func(name, program string, want ...string) shape {
+		return shape{name, []string{"bpftrace", "-e", program}, want}
+	}
+	const exit = " interval:s:1 { exit(); }"
+	compareShapes(t, []shape{
+		one("begin", `BEGIN { printf("hello %d\n", 42); exit(); }`, `^hello 42$`),
+		one("end", `BEGIN { exit(); } END { printf("the end\n"); }`, `^the end$`),
+		one("count", `tracepoint:syscalls:sys_enter_openat { @[comm] = count(); }`+exit, `^@\[\S+\]: [1-9]`),
+		one("str", `tracepoint:syscalls:sys_enter_openat { printf("open %s\n", str(args->filename)); }`+exit, `^open /etc/hostname$`, `^open /nonexistent$`),
+		one("hist", `tracepoint:syscalls:sys_exit_read /args->ret > 0/ { @bytes = hist(args->ret); }`+exit, `^@bytes:`, `\|@`),
+		one("lhist", `tracepoint:syscalls:sys_exit_read /args->ret > 0/ { @b = lhist(args->ret, 0, 1000, 100); }`+exit, `^@b:`, `\|@`),
+		one("sum", `tracepoint:syscalls:sys_exit_read /args->ret > 0/ { @s = sum(args->ret); @a = avg(args->ret); @m = max(args->ret); }`+exit, `^@s: [1-9]`, `^@a: `, `^@m: [1-9]`),
+		one("stats", `tracepoint:sched:sched_switch { @ = stats(args->prev_prio); }`+exit, `count [1-9]`),
+		one("kstack", `tracepoint:sched:sched_switch { @[kstack(3)] = count(); }`+exit, `__schedule\+`, `^\]: [1-9]`),
+		one("ustack", `tracepoint:syscalls:sys_enter_openat { @[ustack(2), comm] = count(); }`+exit, `\]: [1-9]`),
+		one("profile", `profile:hz:99 { @ = count(); }`+exit, `^@: [1-9]`),
+		one("uprobe", `uprobe:/bin/bash:readline { @ = count(); } BEGIN { printf("attached\n"); }`+exit, `^attached$`),
+		one("time", `BEGIN { @start = nsecs; } interval:ms:200 { printf("%d\n", (nsecs - @start) / 100000000); exit(); }`, `^[12]$`),
+		one("clear", `tracepoint:syscalls:sys_enter_openat { @[comm] = count(); } interval:ms:300 { print(@); clear(@); }`+exit, `^@\[\S+\]: [1-9]`),
+		one("delete", `BEGIN { @a[1] = 1; @a[2] = 2; delete(@a[1]); exit(); }`, `^@a\[2\]: 2$`),
+		one("tuple", `BEGIN { @[1, "x"] = (1, 2); exit(); }`, `^@\[1, x\]: \(1, 2\)$`),
+		one("join", `tracepoint:syscalls:sys_enter_execve { join(args->argv); }`+exit, `^/bin/true`),
+		one("while", `BEGIN { $i = 0; while ($i < 3) { printf("%d\n", $i); $i++ } exit(); }`, `^0\n1\n2$`),
+		one("ksym", `BEGIN { printf("%s\n", ksym(kaddr("schedule"))); exit(); }`, `^schedule$`),
+		one("software", `software:cpu-clock:1000000 { @ = count(); }`+exit, `^@: [1-9]`),
+		one("rawtracepoint", `rawtracepoint:sched_switch { @ = count(); }`+exit, `^@: [1-9]`),
+		one("filter", `tracepoint:syscalls:sys_enter_openat /comm == "no such"/ { @x = count(); } BEGIN { @y = 1; }`+exit, `^@y: 1$`),
+		{"json", []string{"bpftrace", "-f", "json", "-e", `BEGIN { @x[1] = 5; exit(); }`}, []string{`"type": "map", "data": \{"@x": \{"1": 5\}\}`}},
+		{"list", []string{"bpftrace", "-l", "tracepoint:sched:sched_s*"}, []string{`^tracepoint:sched:sched_switch$`}},
+		{"pid", []string{"bpftrace", "-p", strconv.Itoa(os.Getpid()), "-e", `profile:hz:99 { @[pid] = count(); }` + exit}, nil},
+		{"error", []string{"bpftrace", "-e", `tracepoint:no:such { }`}, []string{`x^`}},
+	})
+}
+
+func TestLibbpfTools(t *testing.T) {
+	cases := []shape{
+		{"execsnoop", interrupted("2", "execsnoop"), []string{`^PCOMM`, `true +\d+ +\d+ +0 /bin/true`}},
+		{"opensnoop", interrupted("2", "opensnoop"), []string{`^PID`, ` /etc/hostname$`, ` 2 /nonexistent$`}},
+		{"exitsnoop", interrupted("2", "exitsnoop"), []string{`^PCOMM`, `^true `}},
+		{"runqlat", []string{"runqlat", "1", "1"}, []string{`usecs`, `\|\*`}},
+		{"runqlen", []string{"runqlen", "1", "1"}, []string{`runqlen`, `\|`}},
+		{"softirqs", []string{"softirqs", "1", "1"}, []string{`^SOFTIRQ`, `^timer +[1-9]`}},
+		{"hardirqs", []string{"hardirqs", "1", "1"}, []string{`^HARDIRQ`}},
+		{"syscount", []string{"syscount", "-d", "1"}, []string{`^SYSCALL`, `^openat +[1-9]|^read +[1-9]`}},
+		{"cpudist", []string{"cpudist", "1", "1"}, []string{`usecs`, `\|\*`}},
+		{"offcputime", []string{"offcputime", "1"}, []string{`__schedule`, `^ +- +\S+ \(\d+\)`}},
+		{"wakeuptime", []string{"wakeuptime", "1"}, []string{`waker:`}},
+		{"biopattern", []string{"biopattern", "1", "1"}, []string{`^TIME`}},
+		{"drsnoop", interrupted("1", "drsnoop"), []string{`COMM`}},
+		{"statsnoop", interrupted("2", "statsnoop"), []string{`^PID`}},
+		{"sigsnoop", interrupted("1", "sigsnoop"), []string{`^TIME`}},
+		{"mountsnoop", interrupted("1", "mountsnoop"), []string{`^COMM`}},
+		{"numamove", []string{"numamove"}, []string{`x^`}},
+		{"tcpconnect", interrupted("1", "tcpconnect"), []string{`x^`}},
+		{"vfsstat", []string{"vfsstat", "1", "1"}, []string{`^TIME`}},
+		{"cachestat", []string{"cachestat", "1", "1"}, []string{`HITS`}},
+		{"nosuchoption", []string{"runqlat", "--no-such-option"}, []string{`x^`}},
+	}
+	have := cases[:0]
+	for _, c := range cases {
+		tool := c.args[0]
+		if tool == "timeout" {
+			tool = c.args[5]
+		}
+		if tool == "numamove" {
+			c.args = interrupted("1", "numamove")
+		}
+		t.Run("have/"+tool, func(t *testing.T) {
+			need(t, tool)
+			have = append(have, c)
+		})
+	}
+	compareShapes(t, have)
+}
+
+func TestBCC(t *testing.T) {
+	need(t, "softirqs-bpfcc")
+	tree := headers(t)
+	compareShapes(t, []shape{
+		{"softirqs", []string{"softirqs-bpfcc", "1", "1"}, []string{`^SOFTIRQ`, `^timer +[1-9]`}},
+		{"hardirqs", []string{"hardirqs-bpfcc", "1", "1"}, []string{`^HARDIRQ`}},
+		{"runqlat", []string{"runqlat-bpfcc", "1", "1"}, []string{`usecs`}},
+		{"syscount", []string{"syscount-bpfcc", "-d", "2"}, []string{`^SYSCALL`, `^(openat|read) +[1-9]`}},
+		{"profile", []string{"profile-bpfcc", "-F", "99", "1"}, []string{`^ +- +\S+ \(\d+\)`}},
+		{"stackcount", []string{"stackcount-bpfcc", "-D", "1", "t:sched:sched_switch"}, []string{`^  schedule`, `^    [1-9]`}},
+		{"argdist", []string{"argdist-bpfcc", "-n", "1", "-i", "1", "-C", "t:syscalls:sys_enter_read():u64:args->count"}, []string{`args->count`, `^\t[1-9]`}},
+		{"tplist", []string{"tplist-bpfcc", "sched:sched_switch"}, []string{`^sched:sched_switch$`}},
+		{"wakeuptime", []string{"wakeuptime-bpfcc", "1"}, []string{`waker:`}},
+		{"trace", []string{"trace-bpfcc", "-M", "3", `t:syscalls:sys_enter_openat "%d", args->dfd`}, []string{`^PID`, `sys_enter_openat`}},
+		{"exitsnoop", interrupted("4", "exitsnoop-bpfcc"), []string{`^PCOMM`, `^true `}},
+	}, "BCC_KERNEL_SOURCE="+tree)
+}
