@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -58,7 +59,11 @@ func run(t *testing.T, load func(context.Context), stdin string, args ...string)
 	if ctx.Err() != nil {
 		t.Fatalf("%v did not end in %v\n%s\n%s", args, limit, out.String(), errs.String())
 	}
-	return outcome{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
+	status := cmd.ProcessState.ExitCode()
+	if w, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && w.Signaled() {
+		status = 128 + int(w.Signal()) // as a shell and bpfctl say it
+	}
+	return outcome{out.String(), errs.String(), status}
 }
 
 // remote puts bpfctl in front of a command.
