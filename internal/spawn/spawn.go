@@ -9,7 +9,6 @@ package spawn
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -206,19 +205,12 @@ func (t *Tool) Signal(sig syscall.Signal) error {
 	return t.ctl.send(msgSignal, le.AppendUint32(nil, uint32(sig)))
 }
 
-// Kill ends the init and all below it.
+// End ends the init and all below it; Next then fails.
+func (t *Tool) End() { t.cmd.Process.Kill() }
+
+// Kill is End, and waits.
 func (t *Tool) Kill() {
 	t.cmd.Process.Kill()
 	t.cmd.Wait()
 	t.ctl.f.Close()
-}
-
-// Release lets the init end, and with it what the tool left running.
-func (t *Tool) Release() error {
-	t.ctl.f.Close()
-	err := t.cmd.Wait()
-	if e := (*exec.ExitError)(nil); errors.As(err, &e) {
-		return nil
-	}
-	return err
 }

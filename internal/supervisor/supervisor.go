@@ -145,6 +145,7 @@ func (s *Supervisor) serve() (int, error) {
 	s.spawn(func() { s.arrays.run(stop) })
 	s.spawn(func() { s.userRings.run(stop) })
 	s.spawn(s.loop)
+	s.spawn(func() { s.watchTarget(stop) })
 	status, err := s.wait(stop)
 	s.tool.Kill()
 	s.fs.Close()
@@ -154,6 +155,25 @@ func (s *Supervisor) serve() (int, error) {
 	unix.Close(wake)
 	s.listener.Close()
 	return status, err
+}
+
+// lostGrace is how long a tool may take to end by itself when the target is
+// gone: its calls fail with EIO, but it may make none.
+const lostGrace = 2 * time.Second
+
+// watchTarget ends the tool when the target is gone.
+func (s *Supervisor) watchTarget(stop <-chan struct{}) {
+	select {
+	case <-stop:
+		return
+	case <-s.target.Dead():
+	}
+	s.objects.wakeAll()
+	select {
+	case <-stop:
+	case <-time.After(lostGrace):
+		s.tool.End()
+	}
 }
 
 func (s *Supervisor) spawn(f func()) {

@@ -89,6 +89,19 @@ func (r *registry) wake(o *object) {
 	}
 }
 
+// wakeAll makes everything ready: there will be nothing more to wait for.
+func (r *registry) wakeAll() {
+	r.mu.Lock()
+	list := make([]*object, 0, len(r.byWatch))
+	for _, o := range r.byWatch {
+		list = append(list, o)
+	}
+	r.mu.Unlock()
+	for _, o := range list {
+		r.wake(o)
+	}
+}
+
 // maxPoll bounds the descriptors of a poll that are looked at.
 const maxPoll = 4096
 
