@@ -5,7 +5,7 @@ VERSION = $(shell git describe --tags --always 2>/dev/null || echo devel)
 LDFLAGS = -s -w -X main.version=$(VERSION)
 PACKED  = $(ARCHES:%=internal/daemon/bin/bpfd-linux-%.gz)
 
-.PHONY: all build cross test race fuzz lint bench demo install help
+.PHONY: all build cross test race fuzz lint demo install help
 all: build
 
 build: bin/bpfctl bin/bpfd ## bin/bpfctl, with the daemons for all targets inside
@@ -36,9 +36,6 @@ fuzz: ## each decoder for a short time
 lint: ## gofmt and go vet
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	go vet ./...
-
-bench: build ## native beside remote, as ratios
-	go test -run '^$$' -bench . -benchtime 1x ./test/bench
 
 demo: build ## real tools on this machine, through a bpfd of its own
 	./demo/run

@@ -22,8 +22,6 @@ const usage = `usage: bpfd [--version] [--help]
 
 bpfd waits for a bpfctl on its standard input and makes the BPF system calls
 that it asks for. Everything that a session made is gone when its input ends.
-If the first thing that comes in is text, bpfd serves the text protocol of
-2017 instead; type HELP.
 `
 
 func main() {
