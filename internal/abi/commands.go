@@ -51,11 +51,13 @@ var (
 // none as Command.Map: the command has no map to take sizes from.
 const none = -1
 
-// idFields are those of the commands that find objects by id.
-var idFields = []Field{u32("id", 0), u32("next_id", 4), u32("open_flags", 8)}
+// byID are the fields of a command that opens an object by its id.
+func byID(id string) []Field {
+	return []Field{u32(id, 0), u32("next_id", 4), u32("open_flags", 8), fd("fd_by_id_token_fd", 12)}
+}
 
 var (
-	byIDFields = append(idFields[:len(idFields):len(idFields)], fd("fd_by_id_token_fd", 12))
+	nextIDFields = []Field{u32("start_id", 0), u32("next_id", 4), u32("open_flags", 8)}
 
 	attachFields = []Field{
 		fd("target_fd", 0), fd("attach_bpf_fd", 4), u32("attach_type", 8), u32("attach_flags", 12),
@@ -109,10 +111,10 @@ var Commands = [...]Command{
 		fd("prog_fd", 0), u32("retval", 4), u32("data_size_in", 8), u32("data_size_out", 12), in("data_in", 16, times(8, 1)),
 		out("data_out", 24, times(12, 1)), u32("repeat", 32), u32("duration", 36), u32("ctx_size_in", 40), u32("ctx_size_out", 44),
 		in("ctx_in", 48, times(40, 1)), out("ctx_out", 56, times(44, 1)), u32("flags", 64), u32("cpu", 68), u32("batch_size", 72)}},
-	BPF_PROG_GET_NEXT_ID:  {Name: "BPF_PROG_GET_NEXT_ID", Since: "4.13", Size: 12, Map: none, Level: Full, Fields: idFields},
-	BPF_MAP_GET_NEXT_ID:   {Name: "BPF_MAP_GET_NEXT_ID", Since: "4.13", Size: 12, Map: none, Level: Full, Fields: idFields},
-	BPF_PROG_GET_FD_BY_ID: {Name: "BPF_PROG_GET_FD_BY_ID", Since: "4.13", Size: 16, Map: none, Result: true, Level: Full, Fields: byIDFields},
-	BPF_MAP_GET_FD_BY_ID:  {Name: "BPF_MAP_GET_FD_BY_ID", Since: "4.13", Size: 16, Map: none, Result: true, Level: Full, Fields: byIDFields},
+	BPF_PROG_GET_NEXT_ID:  {Name: "BPF_PROG_GET_NEXT_ID", Since: "4.13", Size: 12, Map: none, Level: Full, Fields: nextIDFields},
+	BPF_MAP_GET_NEXT_ID:   {Name: "BPF_MAP_GET_NEXT_ID", Since: "4.13", Size: 12, Map: none, Level: Full, Fields: nextIDFields},
+	BPF_PROG_GET_FD_BY_ID: {Name: "BPF_PROG_GET_FD_BY_ID", Since: "4.13", Size: 16, Map: none, Result: true, Level: Full, Fields: byID("prog_id")},
+	BPF_MAP_GET_FD_BY_ID:  {Name: "BPF_MAP_GET_FD_BY_ID", Since: "4.13", Size: 16, Map: none, Result: true, Level: Full, Fields: byID("map_id")},
 	BPF_OBJ_GET_INFO_BY_FD: {Name: "BPF_OBJ_GET_INFO_BY_FD", Since: "4.13", Size: 16, Map: none, Hook: Info, Slow: true, Level: Full, Fields: []Field{
 		fd("bpf_fd", 0), u32("info_len", 4), inout("info", 8, times(4, 1))}},
 	BPF_PROG_QUERY: {Name: "BPF_PROG_QUERY", Since: "4.15", Size: 64, Map: none, Errors: true, Hook: Attach, Level: Full, Fields: []Field{
@@ -124,14 +126,14 @@ var Commands = [...]Command{
 	BPF_BTF_LOAD: {Name: "BPF_BTF_LOAD", Since: "4.18", Size: 40, Map: none, Result: true, Errors: true, Slow: true, Level: Full, Fields: []Field{
 		in("btf", 0, times(16, 1)), log("btf_log_buf", 8, 20), u32("btf_size", 16), u32("btf_log_size", 20),
 		u32("btf_log_level", 24), u32("btf_log_true_size", 28), u32("btf_flags", 32), fd("btf_token_fd", 36)}},
-	BPF_BTF_GET_FD_BY_ID: {Name: "BPF_BTF_GET_FD_BY_ID", Since: "4.18", Size: 16, Map: none, Result: true, Level: Full, Fields: byIDFields},
+	BPF_BTF_GET_FD_BY_ID: {Name: "BPF_BTF_GET_FD_BY_ID", Since: "4.18", Size: 16, Map: none, Result: true, Level: Full, Fields: byID("btf_id")},
 	BPF_TASK_FD_QUERY: {Name: "BPF_TASK_FD_QUERY", Since: "4.18", Size: 48, Map: none, Errors: true, Level: Full, Fields: []Field{
 		u32("pid", 0), u32("fd", 4), u32("flags", 8), u32("buf_len", 12), out("buf", 16, times(12, 1)), u32("prog_id", 24),
 		u32("fd_type", 28), u64("probe_offset", 32), u64("probe_addr", 40)}},
 	BPF_MAP_LOOKUP_AND_DELETE_ELEM: {Name: "BPF_MAP_LOOKUP_AND_DELETE_ELEM", Since: "4.20", Size: 32, Level: Full, Fields: []Field{
 		fd("map_fd", 0), in("key", 8, keySize), out("value", 16, valueSize), u64("flags", 24)}},
 	BPF_MAP_FREEZE:      {Name: "BPF_MAP_FREEZE", Since: "5.2", Size: 4, Level: Full, Fields: []Field{fd("map_fd", 0)}},
-	BPF_BTF_GET_NEXT_ID: {Name: "BPF_BTF_GET_NEXT_ID", Since: "5.4", Size: 12, Map: none, Level: Full, Fields: idFields},
+	BPF_BTF_GET_NEXT_ID: {Name: "BPF_BTF_GET_NEXT_ID", Since: "5.4", Size: 12, Map: none, Level: Full, Fields: nextIDFields},
 	BPF_MAP_LOOKUP_BATCH: {Name: "BPF_MAP_LOOKUP_BATCH", Since: "5.6", Size: 56, Map: 36, Errors: true, Level: Full,
 		Fields: batchFields(Out, Out)},
 	BPF_MAP_LOOKUP_AND_DELETE_BATCH: {Name: "BPF_MAP_LOOKUP_AND_DELETE_BATCH", Since: "5.6", Size: 56, Map: 36, Errors: true, Level: Full,
@@ -142,8 +144,8 @@ var Commands = [...]Command{
 		fd("prog_fd", 0), fd("target_fd", 4), u32("attach_type", 8), u32("flags", 12)}},
 	BPF_LINK_UPDATE: {Name: "BPF_LINK_UPDATE", Since: "5.7", Size: 16, Map: none, Level: Full, Fields: []Field{
 		fd("link_fd", 0), fd("new_prog_fd", 4), u32("flags", 8), fd("old_prog_fd", 12)}},
-	BPF_LINK_GET_FD_BY_ID: {Name: "BPF_LINK_GET_FD_BY_ID", Since: "5.8", Size: 16, Map: none, Result: true, Level: Full, Fields: byIDFields},
-	BPF_LINK_GET_NEXT_ID:  {Name: "BPF_LINK_GET_NEXT_ID", Since: "5.8", Size: 12, Map: none, Level: Full, Fields: idFields},
+	BPF_LINK_GET_FD_BY_ID: {Name: "BPF_LINK_GET_FD_BY_ID", Since: "5.8", Size: 16, Map: none, Result: true, Level: Full, Fields: byID("link_id")},
+	BPF_LINK_GET_NEXT_ID:  {Name: "BPF_LINK_GET_NEXT_ID", Since: "5.8", Size: 12, Map: none, Level: Full, Fields: nextIDFields},
 	BPF_ENABLE_STATS:      {Name: "BPF_ENABLE_STATS", Since: "5.8", Size: 4, Map: none, Result: true, Level: Full, Fields: []Field{u32("type", 0)}},
 	BPF_ITER_CREATE: {Name: "BPF_ITER_CREATE", Since: "5.8", Size: 8, Map: none, Result: true, Slow: true, Level: Full,
 		Note: "the iterator's text is read when it is created", Fields: []Field{fd("link_fd", 0), u32("flags", 4)}},
