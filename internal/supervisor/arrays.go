@@ -134,6 +134,10 @@ func (st *arrayState) close() {
 // depend on it; with pull it also fetches what the target has changed.
 func (a *arrays) flush(pull bool) bool {
 	a.mu.Lock()
+	if len(a.all) == 0 {
+		a.mu.Unlock()
+		return false
+	}
 	list := make([]*arrayState, 0, len(a.all))
 	for st := range a.all {
 		list = append(list, st)

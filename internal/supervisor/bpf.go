@@ -19,11 +19,24 @@ type view struct {
 	s       *Supervisor
 	r       *request
 	foreign []wire.Handle // opened for the call
+	// The last descriptor that was looked up: most calls have one only.
+	fd    int
+	o     *object
+	known bool
+}
+
+// lookup returns the object behind a descriptor. The tool waits: the answer
+// stays the same during the call.
+func (v *view) lookup(fd int) *object {
+	if !v.known || v.fd != fd {
+		v.fd, v.o, v.known = fd, v.s.objects.lookup(v.r.thread, fd), true
+	}
+	return v.o
 }
 
 // Object implements marshal.Objects.
 func (v *view) Object(fd int32) *marshal.Object {
-	if o := v.s.objects.lookup(v.r.thread, int(fd)); o != nil {
+	if o := v.lookup(int(fd)); o != nil {
 		return &o.Object
 	}
 	return nil
@@ -74,11 +87,11 @@ func (s *Supervisor) bpf(r *request) answer {
 	}
 	s.userRings.flush()
 	s.arrays.flush(false)
-	if a, ok := s.walk(r, cmd); ok {
-		return a
-	}
 	v := &view{s: s, r: r}
 	defer v.close()
+	if a, ok := s.walk(v, cmd); ok {
+		return a
+	}
 	req, errno := s.marshal.BPF(r.thread, v, cmd, r.Args[1], uint32(r.Args[2]))
 	if errno != 0 {
 		return fail(errno)

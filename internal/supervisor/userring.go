@@ -51,6 +51,10 @@ func (s *Supervisor) mapUserRing(o *object) error {
 // are rings at all.
 func (u *userRings) flush() bool {
 	u.mu.Lock()
+	if len(u.all) == 0 {
+		u.mu.Unlock()
+		return false
+	}
 	list := make(map[*object]*ring.UserMirror, len(u.all))
 	for o, m := range u.all {
 		list[o] = m

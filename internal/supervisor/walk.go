@@ -33,7 +33,8 @@ var walkCommands = map[uint32]func(*Supervisor, *request, *object, []byte) (answ
 }
 
 // walk answers a call from a walk, if it can. Other commands on the map end it.
-func (s *Supervisor) walk(r *request, cmd uint32) (answer, bool) {
+func (s *Supervisor) walk(v *view, cmd uint32) (answer, bool) {
+	r := v.r
 	serve := walkCommands[cmd]
 	if serve == nil && (cmd != abi.BPF_MAP_UPDATE_ELEM) {
 		return answer{}, false
@@ -42,7 +43,7 @@ func (s *Supervisor) walk(r *request, cmd uint32) (answer, bool) {
 	if len(attr) < 16 || r.thread.ReadAt(r.Args[1], attr) != nil {
 		return answer{}, false
 	}
-	o := s.objects.lookup(r.thread, int(int32(le.Uint32(attr))))
+	o := v.lookup(int(int32(le.Uint32(attr))))
 	if o == nil || o.Map == nil || abi.MapTypeOf(o.Map.Type).NoWalk {
 		return answer{}, false
 	}
