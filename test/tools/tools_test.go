@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -33,37 +34,116 @@ func (o outcome) String() string {
 	return fmt.Sprintf("status %d\n--- stdout\n%s\n--- stderr\n%s", o.status, o.stdout, o.stderr)
 }
 
+// invocation is a command and what happens while it runs.
+type invocation struct {
+	args  []string
+	stdin string
+	load  func(context.Context) // runs beside it
+	// A tool that never ends by itself is interrupted when its output matches
+	// all of these, or after settle if that never happens.
+	until []string
+}
+
+const (
+	// settle is how long an interrupted tool may take to print what is wanted.
+	settle = 30 * time.Second
+	// quiet is how long the load has stopped before a tool is interrupted: one
+	// in Python prints a traceback if that happens inside of a callback.
+	quiet = 300 * time.Millisecond
+)
+
 // run runs a command; load, if there is one, runs beside it.
 func run(t *testing.T, load func(context.Context), stdin string, args ...string) outcome {
 	t.Helper()
+	return invocation{args: args, stdin: stdin, load: load}.run(t)
+}
+
+func (in invocation) run(t *testing.T) outcome {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Stdout, cmd.Stderr, cmd.Stdin = &out, &errs, strings.NewReader(stdin)
+	out, errs := &buffer{}, &buffer{}
+	cmd := exec.CommandContext(ctx, in.args[0], in.args[1:]...)
+	cmd.Stdout, cmd.Stderr, cmd.Stdin = out, errs, strings.NewReader(in.stdin)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "PYTHONUNBUFFERED=1")
 	cmd.WaitDelay = 10 * time.Second
-	if load != nil {
-		loadCtx, stop := context.WithCancel(ctx)
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			load(loadCtx)
-		}()
-		defer func() { stop(); <-done }()
+	stopLoad := in.startLoad(ctx)
+	defer stopLoad()
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("%v: %v", in.args, err)
 	}
-	err := cmd.Run()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	err, over := error(nil), false
+	if in.until != nil {
+		if err, over = await(ended, out, in.until); !over {
+			stopLoad()
+			time.Sleep(quiet)
+			cmd.Process.Signal(syscall.SIGINT)
+		}
+	}
+	if !over {
+		err = <-ended
+	}
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		t.Fatalf("%v: %v", args, err)
+		t.Fatalf("%v: %v", in.args, err)
 	}
 	if ctx.Err() != nil {
-		t.Fatalf("%v did not end in %v\n%s\n%s", args, limit, out.String(), errs.String())
+		t.Fatalf("%v did not end in %v\n%.2000s\n%.2000s", in.args, limit, out.String(), errs.String())
 	}
 	status := cmd.ProcessState.ExitCode()
 	if w, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && w.Signaled() {
 		status = 128 + int(w.Signal()) // as a shell and bpfctl say it
 	}
 	return outcome{out.String(), errs.String(), status}
+}
+
+// startLoad returns what stops the load.
+func (in invocation) startLoad(ctx context.Context) func() {
+	if in.load == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		in.load(ctx)
+	}()
+	return func() { cancel(); <-done }
+}
+
+// await returns when a command has ended, and how, or has printed what is
+// wanted, or has had the time to.
+func await(ended <-chan error, out *buffer, want []string) (error, bool) {
+	for end := time.Now().Add(settle); time.Now().Before(end); {
+		select {
+		case err := <-ended:
+			return err, true
+		case <-time.After(50 * time.Millisecond):
+		}
+		if matches(out.String(), want) == nil {
+			break
+		}
+	}
+	return nil, false
+}
+
+// buffer is what a running command has printed so far.
+type buffer struct {
+	mu sync.Mutex // protects b
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }
 
 // remote puts bpfctl in front of a command.

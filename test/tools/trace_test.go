@@ -16,9 +16,10 @@ type shape struct {
 	want []string // expressions that the output must match, natively and remotely
 }
 
-// interrupted ends a tool that runs until Ctrl-C.
-func interrupted(seconds string, args ...string) []string {
-	return append([]string{"timeout", "--preserve-status", "-s", "INT", seconds}, args...)
+// interrupted runs a tool that runs until Ctrl-C; its output comes line by
+// line, so that the case sees it.
+func interrupted(args ...string) []string {
+	return append([]string{"stdbuf", "-oL"}, args...)
 }
 
 func compareShapes(t *testing.T, cases []shape, env ...string) {
@@ -28,8 +29,13 @@ func compareShapes(t *testing.T, cases []shape, env ...string) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			want := run(t, churn, "", c.args...)
-			got := run(t, churn, "", remote(c.args)...)
+			in := invocation{args: c.args, load: churn}
+			if c.args[0] == "stdbuf" {
+				in.until = c.want
+			}
+			want := in.run(t)
+			in.args = remote(c.args)
+			got := in.run(t)
 			if want.status != got.status {
 				t.Errorf("status %d natively, %d remotely: %s", want.status, got.status, got)
 			}
@@ -87,9 +93,9 @@ func TestBpftrace(t *testing.T) {
 
 func TestLibbpfTools(t *testing.T) {
 	cases := []shape{
-		{"execsnoop", interrupted("2", "execsnoop"), []string{`^PCOMM`, `true +\d+ +\d+ +0 /bin/true`}},
-		{"opensnoop", interrupted("2", "opensnoop"), []string{`^PID`, ` /etc/hostname$`, ` 2 /nonexistent$`}},
-		{"exitsnoop", interrupted("2", "exitsnoop"), []string{`^PCOMM`, `^true `}},
+		{"execsnoop", interrupted("execsnoop"), []string{`^PCOMM`, `true +\d+ +\d+ +0 /bin/true`}},
+		{"opensnoop", interrupted("opensnoop"), []string{`^PID`, ` /etc/hostname$`, ` 2 /nonexistent$`}},
+		{"exitsnoop", interrupted("exitsnoop"), []string{`^PCOMM`, `^true `}},
 		{"runqlat", []string{"runqlat", "1", "1"}, []string{`usecs`, `\|\*`}},
 		{"runqlen", []string{"runqlen", "1", "1"}, []string{`runqlen`, `\|`}},
 		{"softirqs", []string{"softirqs", "1", "1"}, []string{`^SOFTIRQ`, `^timer +[1-9]`}},
@@ -98,12 +104,12 @@ func TestLibbpfTools(t *testing.T) {
 		{"cpudist", []string{"cpudist", "1", "1"}, []string{`usecs`, `\|\*`}},
 		{"offcputime", []string{"offcputime", "1"}, []string{`__schedule`, `^ +- +\S+ \(\d+\)`}},
 		{"wakeuptime", []string{"wakeuptime", "1"}, []string{`waker:`}},
-		{"drsnoop", interrupted("1", "drsnoop"), []string{`COMM`}},
-		{"statsnoop", interrupted("2", "statsnoop"), []string{`^PID`}},
-		{"sigsnoop", interrupted("1", "sigsnoop"), []string{`^TIME`}},
-		{"mountsnoop", interrupted("1", "mountsnoop"), []string{`^COMM`}},
-		{"numamove", []string{"numamove"}, []string{`x^`}},
-		{"tcpconnect", interrupted("1", "tcpconnect"), []string{`x^`}},
+		{"drsnoop", interrupted("drsnoop"), []string{`COMM`}},
+		{"statsnoop", interrupted("statsnoop"), []string{`^PID`}},
+		{"sigsnoop", interrupted("sigsnoop"), []string{`^TIME`}},
+		{"mountsnoop", interrupted("mountsnoop"), []string{`^COMM`}},
+		{"numamove", interrupted("numamove"), []string{`x^`}},
+		{"tcpconnect", interrupted("tcpconnect"), []string{`x^`}},
 		{"vfsstat", []string{"vfsstat", "1", "1"}, []string{`^TIME`}},
 		{"cachestat", []string{"cachestat", "1", "1"}, []string{`HITS`}},
 		{"nosuchoption", []string{"runqlat", "--no-such-option"}, []string{`x^`}},
@@ -111,11 +117,8 @@ func TestLibbpfTools(t *testing.T) {
 	have := cases[:0]
 	for _, c := range cases {
 		tool := c.args[0]
-		if tool == "timeout" {
-			tool = c.args[5]
-		}
-		if tool == "numamove" {
-			c.args = interrupted("1", "numamove")
+		if tool == "stdbuf" {
+			tool = c.args[2]
 		}
 		t.Run("have/"+tool, func(t *testing.T) {
 			need(t, tool)
@@ -138,7 +141,6 @@ func TestBCC(t *testing.T) {
 		{"argdist", []string{"argdist-bpfcc", "-n", "1", "-i", "1", "-C", "t:syscalls:sys_enter_read():u64:args->count"}, []string{`args->count`, `^\t[1-9]`}},
 		{"tplist", []string{"tplist-bpfcc", "sched:sched_switch"}, []string{`^sched:sched_switch$`}},
 		// Not a call that bpfctl itself makes: it would trace itself without end.
-		// It ends by itself: Ctrl-C in a callback is a traceback, natively too.
-		{"trace", []string{"trace-bpfcc", "-M", "10", `t:sched:sched_process_exec "%d", args->pid`}, []string{`^PID`, `sched_process_exec`}},
+		{"trace", interrupted("trace-bpfcc", `t:sched:sched_process_exec "%d", args->pid`), []string{`^PID`, `sched_process_exec`}},
 	}, "BCC_KERNEL_SOURCE="+tree)
 }
