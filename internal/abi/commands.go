@@ -57,7 +57,7 @@ func byID(id string) []Field {
 }
 
 var (
-	nextIDFields = []Field{u32("start_id", 0), u32("next_id", 4), u32("open_flags", 8)}
+	nextIDFields = []Field{u32("start_id", 0), b32("next_id", 4), u32("open_flags", 8)}
 
 	attachFields = []Field{
 		fd("target_fd", 0), fd("attach_bpf_fd", 4), u32("attach_type", 8), u32("attach_flags", 12),
@@ -70,7 +70,7 @@ func batchFields(keys, values FieldKind) []Field {
 	return []Field{
 		in("in_batch", 0, token), out("out_batch", 8, token),
 		{"keys", 16, 8, keys, Len{Rule: Keys}}, {"values", 24, 8, values, Len{Rule: Values}},
-		u32("count", 32), fd("map_fd", 36), u64("elem_flags", 40), u64("flags", 48),
+		b32("count", 32), fd("map_fd", 36), u64("elem_flags", 40), u64("flags", 48),
 	}
 }
 
@@ -99,7 +99,7 @@ var Commands = [...]Command{
 			in("func_info", 80, records(88, 76)), u32("func_info_cnt", 88), u32("line_info_rec_size", 92),
 			in("line_info", 96, records(104, 92)), u32("line_info_cnt", 104), u32("attach_btf_id", 108),
 			fd("attach_prog_fd", 112), u32("core_relo_cnt", 116), u64("fd_array", 120), in("core_relos", 128, records(116, 136)),
-			u32("core_relo_rec_size", 136), u32("log_true_size", 140), fd("prog_token_fd", 144), u32("fd_array_cnt", 148),
+			u32("core_relo_rec_size", 136), b32("log_true_size", 140), fd("prog_token_fd", 144), u32("fd_array_cnt", 148),
 			in("signature", 152, times(160, 1)), u32("signature_size", 160), u32("keyring_id", 164)}},
 	BPF_OBJ_PIN: {Name: "BPF_OBJ_PIN", Since: "4.4", Size: 20, Map: none, Level: Full, Note: "the path is on the target", Fields: []Field{
 		str("pathname", 0), fd("bpf_fd", 8), u32("file_flags", 12), fd("path_fd", 16)}},
@@ -108,28 +108,28 @@ var Commands = [...]Command{
 	BPF_PROG_ATTACH: {Name: "BPF_PROG_ATTACH", Since: "4.10", Size: 32, Map: none, Hook: Attach, Level: Full, Fields: attachFields},
 	BPF_PROG_DETACH: {Name: "BPF_PROG_DETACH", Since: "4.10", Size: 32, Map: none, Hook: Attach, Level: Full, Fields: attachFields},
 	BPF_PROG_TEST_RUN: {Name: "BPF_PROG_TEST_RUN", Since: "4.12", Size: 76, Map: none, Slow: true, Errors: true, Level: Full, Fields: []Field{
-		fd("prog_fd", 0), u32("retval", 4), u32("data_size_in", 8), u32("data_size_out", 12), in("data_in", 16, times(8, 1)),
-		out("data_out", 24, times(12, 1)), u32("repeat", 32), u32("duration", 36), u32("ctx_size_in", 40), u32("ctx_size_out", 44),
+		fd("prog_fd", 0), b32("retval", 4), u32("data_size_in", 8), b32("data_size_out", 12), in("data_in", 16, times(8, 1)),
+		out("data_out", 24, times(12, 1)), u32("repeat", 32), b32("duration", 36), u32("ctx_size_in", 40), b32("ctx_size_out", 44),
 		in("ctx_in", 48, times(40, 1)), out("ctx_out", 56, times(44, 1)), u32("flags", 64), u32("cpu", 68), u32("batch_size", 72)}},
 	BPF_PROG_GET_NEXT_ID:  {Name: "BPF_PROG_GET_NEXT_ID", Since: "4.13", Size: 12, Map: none, Level: Full, Fields: nextIDFields},
 	BPF_MAP_GET_NEXT_ID:   {Name: "BPF_MAP_GET_NEXT_ID", Since: "4.13", Size: 12, Map: none, Level: Full, Fields: nextIDFields},
 	BPF_PROG_GET_FD_BY_ID: {Name: "BPF_PROG_GET_FD_BY_ID", Since: "4.13", Size: 16, Map: none, Result: true, Level: Full, Fields: byID("prog_id")},
 	BPF_MAP_GET_FD_BY_ID:  {Name: "BPF_MAP_GET_FD_BY_ID", Since: "4.13", Size: 16, Map: none, Result: true, Level: Full, Fields: byID("map_id")},
 	BPF_OBJ_GET_INFO_BY_FD: {Name: "BPF_OBJ_GET_INFO_BY_FD", Since: "4.13", Size: 16, Map: none, Hook: Info, Slow: true, Level: Full, Fields: []Field{
-		fd("bpf_fd", 0), u32("info_len", 4), inout("info", 8, times(4, 1))}},
+		fd("bpf_fd", 0), b32("info_len", 4), inout("info", 8, times(4, 1))}},
 	BPF_PROG_QUERY: {Name: "BPF_PROG_QUERY", Since: "4.15", Size: 64, Map: none, Errors: true, Hook: Attach, Level: Full, Fields: []Field{
-		fd("target_fd", 0), u32("attach_type", 4), u32("query_flags", 8), u32("attach_flags", 12), out("prog_ids", 16, times(24, 4)),
-		u32("count", 24), out("prog_attach_flags", 32, times(24, 4)), out("link_ids", 40, times(24, 4)),
-		out("link_attach_flags", 48, times(24, 4)), u64("revision", 56)}},
+		fd("target_fd", 0), u32("attach_type", 4), u32("query_flags", 8), b32("attach_flags", 12), out("prog_ids", 16, times(24, 4)),
+		b32("count", 24), out("prog_attach_flags", 32, times(24, 4)), out("link_ids", 40, times(24, 4)),
+		out("link_attach_flags", 48, times(24, 4)), b64("revision", 56)}},
 	BPF_RAW_TRACEPOINT_OPEN: {Name: "BPF_RAW_TRACEPOINT_OPEN", Since: "4.17", Size: 24, Map: none, Result: true, Level: Full, Fields: []Field{
 		str("name", 0), fd("prog_fd", 8), u64("cookie", 16)}},
 	BPF_BTF_LOAD: {Name: "BPF_BTF_LOAD", Since: "4.18", Size: 40, Map: none, Result: true, Errors: true, Slow: true, Level: Full, Fields: []Field{
 		in("btf", 0, times(16, 1)), log("btf_log_buf", 8, 20), u32("btf_size", 16), u32("btf_log_size", 20),
-		u32("btf_log_level", 24), u32("btf_log_true_size", 28), u32("btf_flags", 32), fd("btf_token_fd", 36)}},
+		u32("btf_log_level", 24), b32("btf_log_true_size", 28), u32("btf_flags", 32), fd("btf_token_fd", 36)}},
 	BPF_BTF_GET_FD_BY_ID: {Name: "BPF_BTF_GET_FD_BY_ID", Since: "4.18", Size: 16, Map: none, Result: true, Level: Full, Fields: byID("btf_id")},
 	BPF_TASK_FD_QUERY: {Name: "BPF_TASK_FD_QUERY", Since: "4.18", Size: 48, Map: none, Errors: true, Level: Full, Fields: []Field{
-		u32("pid", 0), u32("fd", 4), u32("flags", 8), u32("buf_len", 12), out("buf", 16, times(12, 1)), u32("prog_id", 24),
-		u32("fd_type", 28), u64("probe_offset", 32), u64("probe_addr", 40)}},
+		u32("pid", 0), u32("fd", 4), u32("flags", 8), b32("buf_len", 12), out("buf", 16, times(12, 1)), b32("prog_id", 24),
+		b32("fd_type", 28), b64("probe_offset", 32), b64("probe_addr", 40)}},
 	BPF_MAP_LOOKUP_AND_DELETE_ELEM: {Name: "BPF_MAP_LOOKUP_AND_DELETE_ELEM", Since: "4.20", Size: 32, Level: Full, Fields: []Field{
 		fd("map_fd", 0), in("key", 8, keySize), out("value", 16, valueSize), u64("flags", 24)}},
 	BPF_MAP_FREEZE:      {Name: "BPF_MAP_FREEZE", Since: "5.2", Size: 4, Level: Full, Fields: []Field{fd("map_fd", 0)}},

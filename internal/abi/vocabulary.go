@@ -47,6 +47,7 @@ type FieldKind uint8
 
 const (
 	Scalar  FieldKind = iota // forwarded as it is
+	Back                     // a scalar which the kernel writes as well
 	FD                       // 4 bytes: a descriptor
 	Ifindex                  // 4 bytes: an interface's number, never a descriptor
 	In                       // 8 bytes: a pointer to what the kernel reads
@@ -90,6 +91,8 @@ type Field struct {
 func fd(name string, off uint16) Field  { return Field{Name: name, Off: off, Size: 4, Kind: FD} }
 func u32(name string, off uint16) Field { return Field{Name: name, Off: off, Size: 4} }
 func u64(name string, off uint16) Field { return Field{Name: name, Off: off, Size: 8} }
+func b32(name string, off uint16) Field { return Field{Name: name, Off: off, Size: 4, Kind: Back} }
+func b64(name string, off uint16) Field { return Field{Name: name, Off: off, Size: 8, Kind: Back} }
 func str(name string, off uint16) Field { return Field{Name: name, Off: off, Size: 8, Kind: Str} }
 func name(n string, off uint16) Field   { return Field{Name: n, Off: off, Size: 16} }
 

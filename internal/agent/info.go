@@ -77,6 +77,6 @@ func readFile(path string) string {
 	}
 	defer unix.Close(fd)
 	var b bytes.Buffer
-	b.ReadFrom(fdReader(fd))
+	b.ReadFrom(sys.NewReader(fd))
 	return b.String()
 }

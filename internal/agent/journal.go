@@ -4,6 +4,8 @@ import (
 	"strings"
 	"sync"
 
+	"bpfd/internal/sys"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -62,7 +64,7 @@ func (j *journal) undo() {
 		if err != nil {
 			continue
 		}
-		writeAll(fd, []byte("-:"+d.event+"\n"))
+		sys.WriteFull(fd, []byte("-:"+d.event+"\n"))
 		unix.Close(fd)
 	}
 	j.lines = nil

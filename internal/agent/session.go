@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"sync"
 
+	"bpfd/internal/sys"
 	"bpfd/internal/wire"
 
 	"golang.org/x/sys/unix"
@@ -46,7 +47,7 @@ type session struct {
 // the session made. first holds what was read from in already. It must run on
 // the main thread, where uprobes on the tool's own functions are triggered.
 func Serve(in, out int, first []byte, opts Options) error {
-	input := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(first), fdReader(in)), 64<<10)
+	input := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(first), sys.NewReader(in)), 64<<10)
 	s := newSession(input, out, opts)
 	defer s.release()
 	if err := s.greet(); err != nil {
@@ -169,7 +170,7 @@ func (s *session) send(t wire.Type, id uint32, m wire.Message) error {
 	if len(s.wbuf) > wire.HeaderSize+wire.MaxBody {
 		s.wbuf = wire.AppendFrame(nil, t, id, &wire.Status{Errno: uint32(unix.EMSGSIZE)})
 	}
-	err := writeAll(s.out, s.wbuf)
+	err := sys.WriteFull(s.out, s.wbuf)
 	if cap(s.wbuf) > 256<<10 {
 		s.wbuf = nil
 	}
@@ -179,45 +180,7 @@ func (s *session) send(t wire.Type, id uint32, m wire.Message) error {
 func (s *session) write(b []byte) error {
 	s.wmu.Lock()
 	defer s.wmu.Unlock()
-	return writeAll(s.out, b)
-}
-
-func writeAll(fd int, b []byte) error {
-	for len(b) > 0 {
-		n, err := unix.Write(fd, b)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
-			continue
-		case err != nil:
-			return err
-		}
-		b = b[n:]
-	}
-	return nil
-}
-
-// fdReader reads a descriptor with blocking system calls on the caller's thread.
-type fdReader int
-
-func (fd fdReader) Read(p []byte) (int, error) {
-	for {
-		n, err := unix.Read(int(fd), p)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
-			continue
-		case err != nil:
-			return 0, err
-		case n == 0 && len(p) > 0:
-			return 0, io.EOF
-		}
-		return n, nil
-	}
+	return sys.WriteFull(s.out, b)
 }
 
 func init() {

@@ -42,9 +42,9 @@ func (m *Marshaller) BPF(mem Memory, objs Objects, cmd uint32, attr uint64, size
 	}
 	data = data[:min(len(data), int(row.Size))]
 	r.Call = wire.Call{Sys: wire.SysBPF, Args: []uint64{uint64(cmd), 0, uint64(len(data))}, Patches: make([]wire.Patch, 0, 4)}
-	r.addBuf(wire.Buf{Flags: wire.BufIn | wire.BufOut, Len: uint32(len(data)), In: data})
+	r.addBuf(wire.Buf{Flags: wire.BufIn, Len: uint32(len(data)), In: data})
 	r.point(wire.PatchArg, attrArg, attrBuf)
-	r.outputs = append(r.outputs, output{addr: attr, size: uint32(len(data)), onError: row.Errors, changed: true, buf: attrBuf})
+	r.copyBack(row, attr, data)
 	if row.Slow {
 		r.Call.Flags |= wire.CallSlow
 	}
@@ -59,6 +59,21 @@ func (m *Marshaller) BPF(mem Memory, objs Objects, cmd uint32, attr uint64, size
 		return nil, e
 	}
 	return r, 0
+}
+
+// copyBack has those fields of the attributes copied back that the kernel
+// writes, and no others: the target's are full of its own descriptors.
+func (r *Request) copyBack(row *abi.Command, addr uint64, attr []byte) {
+	o := output{addr: addr, size: uint32(len(attr)), onError: row.Errors, buf: attrBuf}
+	for i := range row.Fields {
+		if f := &row.Fields[i]; f.Kind == abi.Back && int(f.Off)+int(f.Size) <= len(attr) {
+			o.only = append(o.only, span{uint32(f.Off), uint32(f.Size)})
+		}
+	}
+	if o.only != nil {
+		r.Call.Bufs[attrBuf].Flags |= wire.BufOut
+		r.outputs = append(r.outputs, o)
+	}
 }
 
 func (r *Request) bpf(cmd uint32, row *abi.Command) unix.Errno {
@@ -129,7 +144,7 @@ func (r *Request) field(f *abi.Field, buf int, row *abi.Command, info *MapInfo) 
 		return 0 // an older tool's structure ends before it
 	}
 	switch f.Kind {
-	case abi.Scalar, abi.Ifindex:
+	case abi.Scalar, abi.Back, abi.Ifindex:
 		return 0
 	case abi.FD:
 		if o := r.fd(buf, uint32(f.Off)); o != nil && r.Object == nil {
@@ -181,7 +196,7 @@ func (r *Request) field(f *abi.Field, buf int, row *abi.Command, info *MapInfo) 
 func (r *Request) restore(buf int, off uint32) {
 	for i := range r.outputs {
 		if r.outputs[i].buf == buf {
-			r.outputs[i].fields = append(r.outputs[i].fields, restore{off, 8})
+			r.outputs[i].except = append(r.outputs[i].except, span{off, 8})
 			return
 		}
 	}

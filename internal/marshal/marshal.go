@@ -4,6 +4,7 @@
 package marshal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"sync"
@@ -86,12 +87,12 @@ type output struct {
 	text    bool // only what was returned
 	onError bool // even if the call failed
 	buf     int
-	fields  []restore
-	changed bool // write only bytes that differ from what was sent
+	except  []span // pointers, which the target replaced by its own
+	only    []span // if there are any, nothing else is copied
 }
 
-// restore is a pointer in an out-buffer that the target replaced by its own.
-type restore struct{ off, size uint32 }
+// span is a part of a buffer.
+type span struct{ off, size uint32 }
 
 // Request is a call on its way.
 type Request struct {
@@ -194,32 +195,22 @@ func (r *Request) copyOut(o *output, data []byte) error {
 	full := make([]byte, o.size)
 	copy(full, data)
 	sent := r.Call.Bufs[o.buf].In
-	for _, f := range o.fields {
+	for _, f := range o.except {
 		if int(f.off+f.size) <= len(full) && int(f.off+f.size) <= len(sent) {
 			copy(full[f.off:f.off+f.size], sent[f.off:])
 		}
 	}
-	if !o.changed {
+	if o.only == nil {
 		return r.mem.WriteAt(o.addr, full)
 	}
-	return r.copyChanged(o.addr, sent, full)
-}
-
-// copyChanged writes the stretches of now that differ from what was sent.
-func (r *Request) copyChanged(addr uint64, sent, now []byte) error {
-	for i := 0; i < len(now); {
-		if i < len(sent) && now[i] == sent[i] {
-			i++
+	for _, f := range o.only {
+		now := full[f.off : f.off+f.size]
+		if bytes.Equal(now, sent[f.off:f.off+f.size]) {
 			continue
 		}
-		j := i + 1
-		for j < len(now) && (j >= len(sent) || now[j] != sent[j]) {
-			j++
-		}
-		if err := r.mem.WriteAt(addr+uint64(i), now[i:j]); err != nil {
+		if err := r.mem.WriteAt(o.addr+uint64(f.off), now); err != nil {
 			return err
 		}
-		i = j
 	}
 	return nil
 }

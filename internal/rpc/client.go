@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"bpfd/internal/sys"
 	"bpfd/internal/wire"
 
 	"golang.org/x/sys/unix"
@@ -93,7 +94,7 @@ func NewClient(r, w *os.File, software string) (*Client, error) {
 func (c *Client) greet(software string) error {
 	hello := wire.Hello{Version: wire.Version, Software: software}
 	b := wire.AppendFrame([]byte(wire.Magic), wire.TypeHello, 0, &hello)
-	if err := writeFull(c.out, b); err != nil {
+	if err := sys.WriteFull(int(c.out.Fd()), b); err != nil {
 		return fmt.Errorf("the target does not take input: %w", err)
 	}
 	if err := c.in.skipToMagic(); err != nil {
@@ -208,7 +209,7 @@ func (c *Client) send(t wire.Type, id uint32, m wire.Message) error {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
 	c.wbuf = wire.AppendFrame(c.wbuf[:0], t, id, m)
-	err := writeFull(c.out, c.wbuf)
+	err := sys.WriteFull(int(c.out.Fd()), c.wbuf)
 	if cap(c.wbuf) > 1<<20 {
 		c.wbuf = nil
 	}

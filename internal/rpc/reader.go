@@ -8,9 +8,8 @@ import (
 	"os"
 	"strings"
 
+	"bpfd/internal/sys"
 	"bpfd/internal/wire"
-
-	"golang.org/x/sys/unix"
 )
 
 // maxBanner is how much text a target may print before the protocol starts: a
@@ -21,13 +20,15 @@ const maxBanner = 64 << 10
 type reader struct {
 	file  *os.File
 	fd    int
+	src   *sys.Reader
 	buf   []byte
 	r, w  int  // buf[r:w] was read and not used yet
 	owned bool // the last frame's body is memory of its own
 }
 
 func newReader(f *os.File) *reader {
-	return &reader{file: f, fd: int(f.Fd()), buf: make([]byte, 64<<10)}
+	fd := int(f.Fd())
+	return &reader{file: f, fd: fd, src: sys.NewReader(fd), buf: make([]byte, 64<<10)}
 }
 
 func (r *reader) buffered() bool {
@@ -40,22 +41,9 @@ func (r *reader) buffered() bool {
 
 // fill reads once; at least one byte of buf must be free.
 func (r *reader) fill() error {
-	for {
-		n, err := unix.Read(r.fd, r.buf[r.w:])
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			unix.Poll([]unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}}, -1)
-			continue
-		case err != nil:
-			return err
-		case n == 0:
-			return io.EOF
-		}
-		r.w += n
-		return nil
-	}
+	n, err := r.src.Read(r.buf[r.w:])
+	r.w += n
+	return err
 }
 
 // need makes n bytes available at buf[r:], n at most len(buf).
@@ -109,22 +97,11 @@ func (r *reader) long(n int) ([]byte, error) {
 	body := make([]byte, n)
 	have := copy(body, r.buf[r.r:r.w])
 	r.r += have
-	for have < n {
-		m, err := unix.Read(r.fd, body[have:])
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			unix.Poll([]unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}}, -1)
-			continue
-		case err != nil:
-			return nil, err
-		case m == 0:
-			return nil, io.ErrUnexpectedEOF
-		}
-		have += m
+	_, err := io.ReadFull(r.src, body[have:])
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
 	}
-	return body, nil
+	return body, err
 }
 
 // keep returns the last frame's body as memory that stays valid.
@@ -170,23 +147,4 @@ func firstLine(b []byte) string {
 		line = line[:200] + "…"
 	}
 	return fmt.Sprintf("%q", line)
-}
-
-// writeFull writes all of b with blocking system calls.
-func writeFull(f *os.File, b []byte) error {
-	fd := int(f.Fd())
-	for len(b) > 0 {
-		n, err := unix.Write(fd, b)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
-			continue
-		case err != nil:
-			return err
-		}
-		b = b[n:]
-	}
-	return nil
 }

@@ -85,8 +85,10 @@ func (s *Supervisor) simple(c *wire.Call) answer {
 	return value(reply.Ret)
 }
 
-// sleep answers clock_nanosleep(2) and nanosleep(2): the kernel sleeps; what
-// the tool has written to mapped arrays goes out before.
+// sleep answers clock_nanosleep(2), which is what C libraries call: the kernel
+// sleeps; what the tool has written to mapped arrays goes out before.
+// nanosleep(2) is not trapped: those who still call it are Go programs, whose
+// scheduler does so every 20 µs.
 func (s *Supervisor) sleep(*request) answer {
 	s.arrays.flush(false)
 	return resume

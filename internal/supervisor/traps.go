@@ -35,7 +35,6 @@ var trapRows = append([]trap{
 	{notify.Trap{Nr: unix.SYS_PPOLL}, (*Supervisor).poll, nil},
 	{notify.Trap{Nr: unix.SYS_PSELECT6}, (*Supervisor).selectCall, nil},
 	{notify.Trap{Nr: unix.SYS_CLOCK_NANOSLEEP}, (*Supervisor).sleep, nil},
-	{notify.Trap{Nr: unix.SYS_NANOSLEEP}, (*Supervisor).sleep, nil},
 	{notify.Trap{Nr: unix.SYS_UNAME}, (*Supervisor).uname, nil},
 	{notify.Trap{Nr: unix.SYS_READLINKAT}, (*Supervisor).readlink, nil},
 	{notify.Trap{Nr: unix.SYS_STATFS}, (*Supervisor).statfs, always},

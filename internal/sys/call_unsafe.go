@@ -21,3 +21,11 @@ func Call(nr uintptr, a *[6]uintptr, keep [][]byte) (uintptr, unix.Errno) {
 
 // FuncAddress returns where the code of f begins.
 func FuncAddress(f func()) uintptr { return **(**uintptr)(unsafe.Pointer(&f)) }
+
+// readNow reads what is there, or fails with EAGAIN.
+func readNow(fd int, p []byte) (int, unix.Errno) {
+	iov := unix.Iovec{Base: unsafe.SliceData(p)}
+	iov.SetLen(len(p))
+	n, _, errno := unix.Syscall6(unix.SYS_PREADV2, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 1, ^uintptr(0), ^uintptr(0), rwfNowait)
+	return int(n), errno
+}
