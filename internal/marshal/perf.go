@@ -85,6 +85,9 @@ func (r *Request) probe(ev *PerfEvent) unix.Errno {
 	return 0
 }
 
+// gatherBytes of records wake the daemon: a quarter of a page.
+const gatherBytes = 1024
+
 // gather has the kernel wake the daemon for a quarter of a page of records
 // instead of for each one, which costs the traced process more than the record
 // does. The daemon looks at the ring on a short timer as well.
@@ -94,9 +97,10 @@ func gather(attr []byte) {
 		return
 	}
 	flags := le.Uint64(attr[perfFlags:])
-	if flags&watermark == 0 && le.Uint32(attr[perfWakeup:]) <= 1 {
+	wakeup := le.Uint32(attr[perfWakeup:]) // in events, or in bytes with the bit
+	if flags&watermark == 0 && wakeup <= 1 || flags&watermark != 0 && wakeup > 0 && wakeup < gatherBytes {
 		le.PutUint64(attr[perfFlags:], flags|watermark)
-		le.PutUint32(attr[perfWakeup:], 1024)
+		le.PutUint32(attr[perfWakeup:], gatherBytes)
 	}
 }
 

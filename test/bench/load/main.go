@@ -1,28 +1,33 @@
-// Command load is a BPF tool that does one thing many times and prints how
-// long each time took, in nanoseconds. It is run natively and through bpfctl.
+// Command load is a BPF tool that does one thing many times and prints figures.
+// The benchmarks run it natively and through bpfctl.
 package main
 
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
-	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
-// loads are what can be measured.
+// loads are what can be measured, and what the number on the command line is.
 var loads = map[string]func(n int) error{
-	"lookup":  lookup,
-	"update":  update,
-	"getppid": getppid,
+	"lookup":   lookup,     // n lookups a round: ns for one
+	"getppid":  getppid,    // n calls a round: ns for one
+	"ringbuf":  ringBuffer, // a ring buffer of n bytes: records received, records lost
+	"perf":     perfEvents, // a perf buffer of n bytes: records received, records lost
+	"generate": generate,   // n events a second, for two seconds: events
 }
 
 func main() {
-	n, err := strconv.Atoi(os.Args[2])
-	if err == nil {
-		err = loads[os.Args[1]](n)
+	err := fmt.Errorf("usage: load WHAT NUMBER")
+	if len(os.Args) == 3 && loads[os.Args[1]] != nil {
+		var n int
+		if n, err = strconv.Atoi(os.Args[2]); err == nil {
+			err = loads[os.Args[1]](n)
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "load:", err)
@@ -30,10 +35,10 @@ func main() {
 	}
 }
 
-// report prints the median of rounds of n operations.
-func report(n int, op func() error) error {
+// median prints the median over rounds of what one of n operations takes, in ns.
+func median(n int, op func() error) error {
 	const rounds = 9
-	best := make([]float64, 0, rounds)
+	took := make([]float64, 0, rounds)
 	for range rounds {
 		start := time.Now()
 		for range n {
@@ -41,46 +46,33 @@ func report(n int, op func() error) error {
 				return err
 			}
 		}
-		best = append(best, float64(time.Since(start).Nanoseconds())/float64(n))
+		took = append(took, float64(time.Since(start).Nanoseconds())/float64(n))
 	}
-	fmt.Printf("%.0f\n", median(best))
+	slices.Sort(took)
+	fmt.Printf("%.1f\n", took[rounds/2])
 	return nil
 }
 
-func median(v []float64) float64 {
-	for i := range v {
-		for j := i; j > 0 && v[j] < v[j-1]; j-- {
-			v[j], v[j-1] = v[j-1], v[j]
-		}
-	}
-	return v[len(v)/2]
-}
-
-func newMap() (*ebpf.Map, error) {
-	return ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 16})
-}
-
-func lookup(n int) error {
-	m, err := newMap()
-	if err != nil {
-		return err
-	}
-	key, value := uint32(1), uint64(2)
-	if err := m.Put(key, value); err != nil {
-		return err
-	}
-	return report(n, func() error { return m.Lookup(&key, &value) })
-}
-
-func update(n int) error {
-	m, err := newMap()
-	if err != nil {
-		return err
-	}
-	key, value := uint32(1), uint64(2)
-	return report(n, func() error { return m.Put(&key, &value) })
-}
-
 func getppid(n int) error {
-	return report(n, func() error { unix.Getppid(); return nil })
+	return median(n, func() error { unix.Getppid(); return nil })
+}
+
+// generate calls getpgid(2), whose tracepoint the rings' programs are on, n
+// times a second. It keeps to the rate by the millisecond.
+func generate(n int) error {
+	const length = 2 * time.Second
+	start := time.Now()
+	made := 0
+	for {
+		passed := time.Since(start)
+		if passed > length {
+			break
+		}
+		for due := int(passed.Seconds() * float64(n)); made < due; made++ {
+			unix.Getpgid(0)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	fmt.Println(made)
+	return nil
 }
