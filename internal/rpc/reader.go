@@ -28,7 +28,7 @@ type reader struct {
 
 func newReader(f *os.File) *reader {
 	fd := int(f.Fd())
-	return &reader{file: f, fd: fd, src: sys.NewReader(fd), buf: make([]byte, 64<<10)}
+	return &reader{file: f, fd: fd, src: sys.NewReader(fd), buf: make([]byte, 256<<10)}
 }
 
 func (r *reader) buffered() bool {

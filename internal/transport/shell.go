@@ -25,6 +25,9 @@ func dialShell(t Target, o Options) (*Conn, error) {
 	return start(exec.Command(path), o)
 }
 
+// pipeSize is what is asked for: the default limit of pipe(7).
+const pipeSize = 1 << 20
+
 // start runs a command whose standard input and output are the connection. It
 // has its own process group, so that the terminal's Ctrl-C does not reach it,
 // and ends with this process.
@@ -37,6 +40,10 @@ func start(cmd *exec.Cmd, o Options) (*Conn, error) {
 		unix.Close(in[0])
 		unix.Close(in[1])
 		return nil, err
+	}
+	for _, fd := range []int{in[1], out[0]} {
+		// More at once than the 64 KiB of a pipe; a user's limit may forbid it.
+		unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, pipeSize)
 	}
 	stdin, w := os.NewFile(uintptr(in[0]), "stdin"), os.NewFile(uintptr(in[1]), "to "+cmd.Path)
 	r, stdout := os.NewFile(uintptr(out[0]), "from "+cmd.Path), os.NewFile(uintptr(out[1]), "stdout")
