@@ -14,6 +14,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+
+	"bpfd/internal/cache"
 )
 
 // bin holds bpfd-linux-ARCH.gz for each architecture, made by `make`.
@@ -21,73 +23,78 @@ import (
 //go:embed all:bin
 var bin embed.FS
 
-// Program returns the bpfd for an architecture, as Go spells it. BPFD_AGENT
-// names a file to take instead.
-func Program(arch string) ([]byte, error) {
+// program is a bpfd, packed or not. What it is called on disk depends on what
+// it holds: unpacking takes longer than all else at the start.
+type program struct {
+	content []byte
+	packed  bool
+}
+
+// name is made of the content.
+func (p program) name() string {
+	sum := sha256.Sum256(p.content)
+	return "bpfd-" + hex.EncodeToString(sum[:8])
+}
+
+func (p program) unpack() ([]byte, error) {
+	if !p.packed {
+		return p.content, nil
+	}
+	z, err := gzip.NewReader(bytes.NewReader(p.content))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(z)
+}
+
+// find returns the bpfd for an architecture, as Go spells it. BPFD_AGENT names
+// a file to take instead.
+func find(arch string) (program, error) {
 	if path := os.Getenv("BPFD_AGENT"); path != "" {
-		return os.ReadFile(path)
+		b, err := os.ReadFile(path)
+		return program{content: b}, err
 	}
 	if packed, err := bin.ReadFile("bin/bpfd-linux-" + arch + ".gz"); err == nil {
-		z, err := gzip.NewReader(bytes.NewReader(packed))
-		if err != nil {
-			return nil, err
-		}
-		return io.ReadAll(z)
+		return program{packed, true}, nil
 	}
 	if arch == runtime.GOARCH {
 		if exe, err := os.Executable(); err == nil {
 			if b, err := os.ReadFile(filepath.Join(filepath.Dir(exe), "bpfd")); err == nil {
-				return b, nil
+				return program{content: b}, nil
 			}
 		}
 		if path, err := exec.LookPath("bpfd"); err == nil {
-			return os.ReadFile(path)
+			b, err := os.ReadFile(path)
+			return program{content: b}, err
 		}
 	}
-	return nil, fmt.Errorf("this bpfctl was built without a bpfd for %s; build both with make", arch)
+	return program{}, fmt.Errorf("this bpfctl was built without a bpfd for %s; build both with make", arch)
 }
 
-// Install puts the bpfd for this machine into the cache, under a name made of
-// its content, and returns its path.
+// Program returns the bpfd for an architecture, as Go spells it, and a name
+// made of its content.
+func Program(arch string) (content []byte, name string, err error) {
+	p, err := find(arch)
+	if err != nil {
+		return nil, "", err
+	}
+	content, err = p.unpack()
+	return content, p.name(), err
+}
+
+// Install puts the bpfd for this machine into the cache and returns its path.
 func Install() (string, error) {
-	b, err := Program(runtime.GOARCH)
+	p, err := find(runtime.GOARCH)
 	if err != nil {
 		return "", err
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = os.TempDir()
-	}
-	sum := sha256.Sum256(b)
-	dir := filepath.Join(cache, "bpfd", "agent")
-	path := filepath.Join(dir, "bpfd-"+hex.EncodeToString(sum[:8]))
-	if st, err := os.Stat(path); err == nil && st.Size() == int64(len(b)) && st.Mode()&0o100 != 0 {
+	path := cache.Path("agent", p.name())
+	if st, err := os.Stat(path); err == nil && st.Mode()&0o100 != 0 {
 		return path, nil
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	b, err := p.unpack()
+	if err != nil {
 		return "", err
 	}
-	return path, writeAtomic(path, b)
-}
-
-// writeAtomic writes an executable file that is there as a whole or not at all.
-func writeAtomic(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".bpfd-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if e := f.Chmod(0o700); err == nil {
-		err = e
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+	return path, cache.Put(path, b, 0o700)
 }

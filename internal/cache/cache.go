@@ -1,0 +1,65 @@
+// Package cache keeps on the host's disk what need not be fetched or made
+// twice. Entries are named after what their content depends on, so that they
+// never go stale.
+package cache
+
+import (
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Path returns where an entry is or will be: below $XDG_CACHE_HOME/bpfd, or
+// below the directory for temporary files if the user has no home.
+func Path(elem ...string) string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = os.TempDir()
+	}
+	return filepath.Join(append([]string{dir, "bpfd"}, elem...)...)
+}
+
+// Map returns the content of an entry, read-only, for as long as the process
+// lives.
+func Map(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if st.Size() == 0 {
+		return nil, unix.ENODATA
+	}
+	return unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_SHARED)
+}
+
+// Put makes an entry that is there as a whole or not at all, whoever else does
+// the same at the same time.
+func Put(path string, content []byte, perm os.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if e := f.Chmod(perm); err == nil {
+		err = e
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
