@@ -157,8 +157,8 @@ func (s *session) open(req *wire.Open) *wire.OpenReply {
 		reply.Bytes, reply.EOF, err = beginning(fd, int(req.Snapshot))
 	}
 	if err != nil {
-		unix.Close(fd)
-		return &wire.OpenReply{Errno: errno(err)}
+		// A file that opens and cannot be read says so when it is read.
+		reply.Bytes, reply.EOF = nil, false
 	}
 	if reply.EOF && req.Flags&wire.OpenWrite == 0 {
 		unix.Close(fd)
@@ -171,37 +171,62 @@ func (s *session) open(req *wire.Open) *wire.OpenReply {
 
 // beginning reads up to n bytes; a file that would have to be waited for has none.
 func beginning(fd, n int) (b []byte, eof bool, err error) {
-	b = make([]byte, 0, min(n, 64<<10))
+	b, err = fill(fd, wire.NoOffset, n)
+	switch {
+	case err == unix.EAGAIN:
+		return b, false, nil
+	case err != nil:
+		return nil, false, err
+	}
+	return b, len(b) < n, nil
+}
+
+// fill reads until it has n bytes or the file ends: sysfs gives no more than a
+// page at a time. With an error it returns what it had read before.
+func fill(fd int, off int64, n int) ([]byte, error) {
+	b := make([]byte, 0, min(n, 64<<10))
 	for len(b) < n {
 		if len(b) == cap(b) {
 			b = append(b, 0)[:len(b)]
 		}
-		m, err := unix.Read(fd, b[len(b):min(cap(b), n)])
+		at := off
+		if off != wire.NoOffset {
+			at += int64(len(b))
+		}
+		m, err := readOnce(fd, b[len(b):min(cap(b), n)], at)
 		switch {
 		case err == unix.EINTR:
 			continue
-		case err == unix.EAGAIN:
-			return b, false, nil
 		case err != nil:
-			return nil, false, err
+			return b, err
 		case m == 0:
-			return b, true, nil
+			return b, nil
 		}
 		b = b[:len(b)+m]
 	}
-	return b, false, nil
+	return b, nil
 }
 
 // read reads from a handle, and waits until there is something or cancel is
-// readable.
+// readable. At an offset it fills the buffer, if the file is long enough.
 func (s *session) read(req *wire.Read, cancel int) *wire.BytesReply {
 	fd, ok := s.fds.get(req.Handle)
 	if !ok {
 		return &wire.BytesReply{Errno: uint32(unix.EBADF)}
 	}
-	b := make([]byte, min(req.Len, wire.MaxBody/2))
+	n := int(min(req.Len, wire.MaxBody/2))
+	if req.Off != wire.NoOffset {
+		b, err := fill(fd, req.Off, n)
+		if len(b) > 0 || err == nil {
+			return &wire.BytesReply{Bytes: b}
+		}
+		if err != unix.EAGAIN {
+			return &wire.BytesReply{Errno: errno(err)}
+		}
+	}
+	b := make([]byte, min(n, maxRead))
 	for {
-		n, err := s.readOnce(fd, b, req.Off)
+		n, err := readOnce(fd, b, req.Off)
 		if err == nil {
 			return &wire.BytesReply{Bytes: b[:n]}
 		}
@@ -216,7 +241,10 @@ func (s *session) read(req *wire.Read, cancel int) *wire.BytesReply {
 	}
 }
 
-func (s *session) readOnce(fd int, b []byte, off int64) (int, error) {
+// maxRead is how much is read at once from what has to be waited for.
+const maxRead = 1 << 20
+
+func readOnce(fd int, b []byte, off int64) (int, error) {
 	if off == wire.NoOffset {
 		return unix.Read(fd, b)
 	}

@@ -85,31 +85,3 @@ func formatField(r *Request, f *abi.Field, raw []byte) string {
 	}
 	return fmt.Sprintf("%d", v)
 }
-
-// mapInfoLen covers type, id, sizes, entries and flags of struct bpf_map_info.
-const mapInfoLen = 24
-
-// MapInfoCall asks for the sizes of a map.
-func MapInfoCall(h wire.Handle) *wire.Call {
-	attr := make([]byte, 16)
-	le.PutUint32(attr[4:], mapInfoLen)
-	return &wire.Call{
-		Sys: wire.SysBPF, Args: []uint64{abi.BPF_OBJ_GET_INFO_BY_FD, 0, uint64(len(attr))},
-		Bufs: []wire.Buf{{Flags: wire.BufIn, Len: uint32(len(attr)), In: attr}, {Flags: wire.BufOut, Len: mapInfoLen}},
-		Patches: []wire.Patch{
-			{Kind: wire.PatchPtr, Buf: wire.PatchArg, Off: attrArg, Ref: 0},
-			{Kind: wire.PatchFD, Buf: 0, Off: 0, Ref: uint32(h)},
-			{Kind: wire.PatchPtr, Buf: 0, Off: 8, Ref: 1},
-		},
-	}
-}
-
-// ParseMapInfo reads the answer to MapInfoCall.
-func ParseMapInfo(reply *wire.CallReply) *MapInfo {
-	if len(reply.Out) != 1 {
-		return nil
-	}
-	b := make([]byte, mapInfoLen)
-	copy(b, reply.Out[0])
-	return &MapInfo{Type: le.Uint32(b), KeySize: le.Uint32(b[8:]), ValueSize: le.Uint32(b[12:]), MaxEntries: le.Uint32(b[16:]), Flags: le.Uint32(b[20:])}
-}

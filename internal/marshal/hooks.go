@@ -118,6 +118,9 @@ func (r *Request) info(attr []byte) unix.Errno {
 	if buf < 0 || o == nil {
 		return 0
 	}
+	if o.Kind == abi.KindBTF {
+		r.knownBTF(buf)
+	}
 	fields := abi.InfoFields[o.Kind]
 	if o.Kind == abi.KindLink {
 		fields = abi.LinkInfoFields[o.LinkType]

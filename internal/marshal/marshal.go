@@ -60,6 +60,9 @@ type Marshaller struct {
 	Target    Target
 	NewHandle func() wire.Handle
 	Warn      func(string)
+	// KernelBTF returns the type information of the target's kernel if that is
+	// what an object holds and if it is known, nil otherwise.
+	KernelBTF func(*Object) []byte
 
 	mu     sync.Mutex // protects following
 	warned map[string]bool
@@ -108,6 +111,8 @@ type Request struct {
 	mem     Memory
 	objs    Objects
 	outputs []output
+	known   []byte // is written to knownAt if the call succeeds
+	knownAt uint64
 }
 
 // badFD is a descriptor that no target has.
@@ -178,6 +183,9 @@ func (r *Request) Finish(reply *wire.CallReply) (int64, unix.Errno) {
 		if r.copyOut(o, data) != nil && errno == 0 {
 			errno = unix.EFAULT
 		}
+	}
+	if errno == 0 && r.known != nil && r.finishBTF() != nil {
+		errno = unix.EFAULT
 	}
 	if errno != 0 {
 		return 0, errno

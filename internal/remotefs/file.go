@@ -3,6 +3,7 @@ package remotefs
 import (
 	"path"
 	"strings"
+	"sync"
 	"syscall"
 
 	"bpfd/internal/wire"
@@ -18,12 +19,29 @@ const snapshot = 128 << 10
 // file is an open file of the target. What procfs and sysfs say is read when
 // it is opened, as far as it fits, so that it is of one moment.
 type file struct {
-	fs     *FS
+	fs       *FS
+	path     string
+	stream   bool // has no positions: trace_pipe
+	writable bool // is read anew each time
+	cached   bool // by the kernel
+
+	mu     sync.Mutex  // protects following
 	handle wire.Handle // 0 if the snapshot is the whole file
-	data   []byte
-	stream bool // has no positions: trace_pipe
-	cached bool // by the kernel
+	data   []byte      // the snapshot
+	begun  bool        // it was read from its beginning
+	ahead  window
 }
+
+// window is what was read behind the snapshot last.
+type window struct {
+	off  int64
+	data []byte
+}
+
+// maxAhead is how much is read at most before it is asked for. It doubles with
+// each read that goes on where the one before has ended: kallsyms is read in
+// pieces of 1 KB.
+const maxAhead = 1 << 20
 
 var (
 	_ fs.FileReader   = (*file)(nil)
@@ -73,18 +91,15 @@ func immutable(p string) bool {
 
 // Open opens a file of the target.
 func (n *node) Open(ctx ctxt, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
-	f := &file{fs: n.fs, stream: isStream(n.path)}
-	req := wire.Open{Result: n.fs.remote.NewHandle(), Flags: remoteFlags(flags), Path: n.path}
-	if req.Flags&wire.OpenWrite == 0 && !f.stream {
-		req.Snapshot = snapshot
+	f := &file{fs: n.fs, path: n.path, stream: isStream(n.path), writable: flags&unix.O_ACCMODE != unix.O_RDONLY}
+	if known := n.fs.opts.Known[n.path]; known != nil && !f.writable {
+		if f.data = known(); f.data != nil {
+			f.cached = true
+			return f, fuse.FOPEN_KEEP_CACHE, 0
+		}
 	}
-	var reply wire.OpenReply
-	if e := result(n.fs.remote.Do(wire.TypeOpen, &req, &reply), reply.Errno); e != 0 {
+	if e := f.open(remoteFlags(flags)); e != 0 {
 		return nil, 0, e
-	}
-	f.data = reply.Bytes
-	if !reply.EOF {
-		f.handle = req.Result
 	}
 	if immutable(n.path) {
 		f.cached = true
@@ -93,19 +108,49 @@ func (n *node) Open(ctx ctxt, flags uint32) (fs.FileHandle, uint32, syscall.Errn
 	return f, fuse.FOPEN_DIRECT_IO, 0
 }
 
+// open opens the file on the target, and reads its beginning if it can.
+func (f *file) open(flags wire.OpenFlags) syscall.Errno {
+	req := wire.Open{Result: f.fs.remote.NewHandle(), Flags: flags, Path: f.path}
+	if !f.writable && !f.stream {
+		req.Snapshot = snapshot
+	}
+	var reply wire.OpenReply
+	if e := result(f.fs.remote.Do(wire.TypeOpen, &req, &reply), reply.Errno); e != 0 {
+		return e
+	}
+	h := req.Result
+	if reply.EOF {
+		h = 0
+	}
+	f.mu.Lock()
+	old := f.handle
+	f.handle, f.data, f.ahead = h, reply.Bytes, window{}
+	f.mu.Unlock()
+	f.close(old)
+	return 0
+}
+
 // Read reads from the snapshot, and behind it from the target. It fills dest
 // unless the file ends: the kernel takes less for the end of a cached file.
 func (f *file) Read(ctx ctxt, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	if f.stream {
-		b, e := f.readRemote(ctx, wire.NoOffset, len(dest))
+		b, e := f.readRemote(ctx, f.handle, wire.NoOffset, len(dest))
 		return fuse.ReadResultData(b), e
 	}
-	n := 0
-	if off < int64(len(f.data)) {
-		n = copy(dest, f.data[off:])
+	if off == 0 && !f.cached && !f.writable {
+		if e := f.rewind(); e != 0 {
+			return nil, e
+		}
 	}
-	for f.handle != 0 && n < len(dest) {
-		b, e := f.readRemote(ctx, off+int64(n), len(dest)-n)
+	f.mu.Lock()
+	data, h := f.data, f.handle
+	f.mu.Unlock()
+	n := 0
+	if off < int64(len(data)) {
+		n = copy(dest, data[off:])
+	}
+	for h != 0 && n < len(dest) {
+		b, e := f.readAhead(ctx, h, off+int64(n), len(dest)-n)
 		if e != 0 && n == 0 {
 			return nil, e
 		}
@@ -120,8 +165,48 @@ func (f *file) Read(ctx ctxt, dest []byte, off int64) (fuse.ReadResult, syscall.
 	return fuse.ReadResultData(dest[:n]), 0
 }
 
-func (f *file) readRemote(ctx ctxt, off int64, n int) ([]byte, syscall.Errno) {
-	req := wire.Read{Handle: f.handle, Off: off, Len: uint32(n)}
+// rewind takes a new snapshot when the file is read from its beginning again:
+// that is how a tool asks procfs for the present state.
+func (f *file) rewind() syscall.Errno {
+	f.mu.Lock()
+	again := f.begun
+	f.begun = true
+	f.mu.Unlock()
+	if !again {
+		return 0
+	}
+	return f.open(wire.OpenRead)
+}
+
+// readAhead returns up to n bytes at off, from what was read before if it is
+// there.
+func (f *file) readAhead(ctx ctxt, h wire.Handle, off int64, n int) ([]byte, syscall.Errno) {
+	if f.writable {
+		return f.readRemote(ctx, h, off, n)
+	}
+	f.mu.Lock()
+	w, data := f.ahead, f.data
+	f.mu.Unlock()
+	if off >= w.off && off < w.off+int64(len(w.data)) {
+		b := w.data[off-w.off:]
+		return b[:min(n, len(b))], 0
+	}
+	want := n
+	if off == w.off+int64(len(w.data)) || off == int64(len(data)) {
+		want = max(n, min(2*max(len(w.data), len(data)), maxAhead))
+	}
+	b, e := f.readRemote(ctx, h, off, want)
+	if e != 0 {
+		return nil, e
+	}
+	f.mu.Lock()
+	f.ahead = window{off, b}
+	f.mu.Unlock()
+	return b[:min(n, len(b))], 0
+}
+
+func (f *file) readRemote(ctx ctxt, h wire.Handle, off int64, n int) ([]byte, syscall.Errno) {
+	req := wire.Read{Handle: h, Off: off, Len: uint32(n)}
 	var reply wire.BytesReply
 	var err error
 	if f.stream {
@@ -148,8 +233,12 @@ func (f *file) Fsync(ctxt, uint32) syscall.Errno { return 0 }
 
 // Release closes the file on the target.
 func (f *file) Release(ctxt) syscall.Errno {
-	if f.handle != 0 {
-		f.fs.remote.Post(wire.TypeClose, &wire.Close{Handles: []wire.Handle{f.handle}})
-	}
+	f.close(f.handle)
 	return 0
+}
+
+func (f *file) close(h wire.Handle) {
+	if h != 0 {
+		f.fs.remote.Post(wire.TypeClose, &wire.Close{Handles: []wire.Handle{h}})
+	}
 }

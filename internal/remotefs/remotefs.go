@@ -40,6 +40,9 @@ type Options struct {
 	Procfs *os.File // the procfs of that namespace
 	// FDInfo returns what fdinfo of a descriptor says, if it is a placeholder.
 	FDInfo func(tid, fd int) ([]byte, bool)
+	// Known returns the content of files which need not be read on the target
+	// each time, by path; nil if it is not known after all.
+	Known map[string]func() []byte
 }
 
 // FS is a file system that is being served.

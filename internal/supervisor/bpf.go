@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"bpfd/internal/abi"
+	"bpfd/internal/kernel"
 	"bpfd/internal/marshal"
 	"bpfd/internal/remotefs"
 	"bpfd/internal/wire"
@@ -140,6 +141,15 @@ func (s *Supervisor) describe(o *object) {
 	}
 }
 
+// kernelBTF returns the types of the target's kernel if o holds them.
+func (s *Supervisor) kernelBTF(o *marshal.Object) []byte {
+	var reply wire.CallReply
+	if s.target.Do(wire.TypeCall, marshal.BTFInfoCall(o.Handle), &reply) != nil || !marshal.IsKernelBTF(&reply) {
+		return nil
+	}
+	return s.kernel.BTF()
+}
+
 // maxIterator bounds the text of an iterator.
 const maxIterator = 64 << 20
 
@@ -200,6 +210,7 @@ func (s *Supervisor) newMarshaller() *marshal.Marshaller {
 	return &marshal.Marshaller{
 		NewHandle: s.target.NewHandle,
 		Warn:      s.opts.Warn,
+		KernelBTF: s.kernelBTF,
 		Target: marshal.Target{
 			CPUs: cpus(i.Possible), WordSize: int(i.WordSize), Version: kernelVersion(i.Release),
 			KprobePMU: s.number("/sys/bus/event_source/devices/kprobe/type"),
@@ -240,6 +251,7 @@ func kernelVersion(release string) uint32 {
 func (s *Supervisor) serveFiles() (*remotefs.FS, error) {
 	return remotefs.Serve(s.target, s.tool.Fuse, remotefs.Options{
 		PID: int(s.target.Welcome.Info.Pid), Procfs: s.tool.Procfs, FDInfo: s.fdinfo,
+		Known: map[string]func() []byte{kernel.BTFPath: s.kernel.BTF},
 	})
 }
 

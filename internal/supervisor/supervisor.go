@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"bpfd/internal/kernel"
 	"bpfd/internal/marshal"
 	"bpfd/internal/notify"
 	"bpfd/internal/remotefs"
@@ -43,6 +44,7 @@ type Supervisor struct {
 	rings     *rings
 	arrays    *arrays
 	marshal   *marshal.Marshaller
+	kernel    *kernel.Kernel
 	fs        *remotefs.FS
 	triggers  triggers
 	userRings *userRings
@@ -54,7 +56,7 @@ type Supervisor struct {
 // Run runs a tool against a target and returns its exit status, 128+N if a
 // signal ended it. The caller closes target.
 func Run(target *rpc.Client, opts Options) (status int, err error) {
-	s := &Supervisor{target: target, opts: opts}
+	s := &Supervisor{target: target, opts: opts, kernel: kernel.New(target)}
 	if s.objects, err = newRegistry(target); err != nil {
 		return 0, err
 	}
