@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bpfd/internal/rpc"
+	"bpfd/internal/sys"
 	"bpfd/internal/transport"
 
 	"github.com/spf13/cobra"
@@ -54,7 +55,7 @@ func connect(cmd *cobra.Command) (*connection, error) {
 	}
 	c := &connection{conn: conn, target: name, stderr: stderr}
 	if c.client, err = rpc.NewClient(conn.R, conn.W, "bpfctl "+version); err != nil {
-		conn.W.Close()
+		sys.CloseWrite(conn.W)
 		conn.Kill()
 		conn.Wait()
 		conn.R.Close()

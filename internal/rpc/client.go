@@ -356,7 +356,7 @@ func (c *Client) idle() {
 // Close ends the connection: the target sees the end of its input and cleans
 // up. It waits until the target has closed its side.
 func (c *Client) Close() error {
-	c.out.Close()
+	sys.CloseWrite(c.out)
 	c.wake()
 	<-c.dead
 	c.wake()

@@ -2,6 +2,7 @@ package sys
 
 import (
 	"io"
+	"os"
 	"runtime"
 	"time"
 
@@ -93,4 +94,11 @@ func WriteFull(fd int, b []byte) error {
 		b = b[n:]
 	}
 	return nil
+}
+
+// CloseWrite closes f and lets the other side see the end of its input, also if
+// f is one of several descriptors of a socket.
+func CloseWrite(f *os.File) error {
+	unix.Shutdown(int(f.Fd()), unix.SHUT_WR) // ENOTSOCK for a pipe, whose end close says
+	return f.Close()
 }

@@ -11,16 +11,22 @@ import (
 
 // Target is a parsed target.
 type Target struct {
-	Raw    string
+	URL    string
 	Scheme string
-	Rest   string // what follows the scheme
+	dialer dialer
+}
+
+// A dialer is what a scheme makes of the rest of a URL.
+type dialer interface {
+	dial(Options) (*Conn, error)
 }
 
 // Conn is a connection to a bpfd: descriptors that are read and written with
-// blocking system calls.
+// blocking system calls. sys.CloseWrite of W tells the target that there is no
+// more to come.
 type Conn struct {
 	R, W *os.File
-	// Wait returns why the other side has ended. It waits until it has.
+	// Wait returns why the other side has ended, after it has closed its output.
 	Wait func() error
 	// Kill ends the other side.
 	Kill func()
@@ -31,19 +37,45 @@ type Options struct {
 	Stderr io.Writer // gets what the other side writes to its standard error
 }
 
-// schemes are the ways to reach a target.
-var schemes = map[string]func(Target, Options) (*Conn, error){
-	"shell": dialShell,
+// Scheme is a way to reach a target.
+type Scheme struct {
+	Name  string
+	Form  string // the form of a URL
+	Help  string // what it leads to
+	parse func(rest string) (dialer, error)
 }
 
-// Parse reads a target.
-func Parse(s string) (Target, error) {
-	scheme, rest, ok := strings.Cut(s, ":")
-	if !ok || schemes[scheme] == nil {
-		return Target{}, fmt.Errorf("%q is no target; targets are shell: for this machine, and shell:COMMAND for a command whose standard input and output are a bpfd", s)
+// Schemes are the ways to reach a target, in the order of the help.
+var Schemes = []Scheme{
+	{"shell", "shell:", "a bpfd on this machine", parseShell},
+	{"shell", "shell:COMMAND", "a command whose standard input and output are a bpfd", parseShell},
+	{"unix", "unix:PATH", "a socket here, behind which a bpfd starts for each connection", parseUnix},
+	{"vsock", "vsock:CID:PORT", "the same in a virtual machine of this host", parseVsock},
+}
+
+// Parse reads a target's URL.
+func Parse(url string) (Target, error) {
+	name, rest, ok := strings.Cut(url, ":")
+	for _, s := range Schemes {
+		if !ok || s.Name != name {
+			continue
+		}
+		d, err := s.parse(rest)
+		if err != nil {
+			return Target{}, fmt.Errorf("%s: %w", url, err)
+		}
+		return Target{URL: url, Scheme: name, dialer: d}, nil
 	}
-	return Target{Raw: s, Scheme: scheme, Rest: rest}, nil
+	return Target{}, fmt.Errorf("%q is no target; targets are %s", url, forms())
+}
+
+func forms() string {
+	var all []string
+	for _, s := range Schemes {
+		all = append(all, s.Form)
+	}
+	return strings.Join(all, ", ")
 }
 
 // Dial connects to a target.
-func Dial(t Target, o Options) (*Conn, error) { return schemes[t.Scheme](t, o) }
+func Dial(t Target, o Options) (*Conn, error) { return t.dialer.dial(o) }
