@@ -5,7 +5,7 @@ VERSION = $(shell git describe --tags --always 2>/dev/null || echo devel)
 LDFLAGS = -s -w -X main.version=$(VERSION)
 PACKED  = $(ARCHES:%=internal/daemon/bin/bpfd-linux-%.gz)
 
-.PHONY: all build cross test race fuzz lint demo install help
+.PHONY: all build cross test race fuzz lint demo vm install help
 all: build
 
 build: bin/bpfctl bin/bpfd ## bin/bpfctl, with the daemons for all targets inside
@@ -39,6 +39,9 @@ lint: ## gofmt and go vet
 
 demo: build ## real tools on this machine, through a bpfd of its own
 	./demo/run
+
+vm: build ## boots a target in QEMU and leaves a bpfd reachable: make vm KERNEL=6.1-arm64
+	go run ./test/vm/cmd/vm $(KERNEL)
 
 install: build ## into $(DESTDIR)/usr/local
 	install -D -m 755 bin/bpfctl $(DESTDIR)/usr/local/bin/bpfctl
