@@ -12,6 +12,7 @@ import (
 type config struct {
 	row     Row
 	cache   string
+	dir     string // the machine's own files
 	tree    tree
 	cpus    int
 	memory  int // in MiB

@@ -67,13 +67,9 @@ func Boot(ctx context.Context, r Row, opts ...Option) (v *VM, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &config{row: r, cache: cache, tree: tree{}, cpus: 2, memory: 512}
 	k, err := fetchKernel(cache, r)
 	if err != nil {
-		return nil, err
-	}
-	if err := c.fill(k, opts); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", r.Name, err)
 	}
 	dir, err := os.MkdirTemp("", "bpfd-vm-")
 	if err != nil {
@@ -86,6 +82,10 @@ func Boot(ctx context.Context, r Row, opts ...Option) (v *VM, err error) {
 			v.Close()
 		}
 	}()
+	c := &config{row: r, cache: cache, dir: dir, tree: tree{}, cpus: 2, memory: 512}
+	if err := c.fill(k, opts); err != nil {
+		return nil, err
+	}
 	if err := c.tree.write(v.path("initramfs")); err != nil {
 		return nil, err
 	}
@@ -94,7 +94,10 @@ func Boot(ctx context.Context, r Row, opts ...Option) (v *VM, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
-	return v, v.await(ctx)
+	if err := v.await(ctx); err != nil {
+		return nil, err
+	}
+	return v, v.writeSSHConfig()
 }
 
 func (v *VM) path(name string) string { return filepath.Join(v.dir, name) }

@@ -22,9 +22,9 @@ func TestMain(m *testing.M) {
 }
 
 // need skips a test without QEMU, except in CI, where everything was installed.
-func need(t *testing.T, row vm.Row) {
+func need(t *testing.T, row vm.Row, programs ...string) {
 	t.Helper()
-	for _, program := range []string{row.QEMU(), "socat"} {
+	for _, program := range append(programs, row.QEMU(), "socat") {
 		if _, err := exec.LookPath(program); err != nil {
 			if os.Getenv("CI") != "" {
 				t.Fatalf("%s is not installed", program)
