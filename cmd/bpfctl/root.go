@@ -37,6 +37,8 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().StringP("target", "t", "", targetUsage)
+	root.PersistentFlags().Bool(thereFlag, false, "")
+	root.PersistentFlags().MarkHidden(thereFlag)
 	for _, c := range commands {
 		root.AddCommand(c())
 	}
@@ -44,4 +46,4 @@ func newRoot() *cobra.Command {
 }
 
 // commands are the subcommands, in the order of the help.
-var commands = []func() *cobra.Command{newRun, newShell, newSupport}
+var commands = []func() *cobra.Command{newRun, newShell, newLoad, newUnload, newLs, newSupport}
