@@ -18,6 +18,7 @@ ip link set lo up
 ip link set eth0 up
 ip addr add 10.0.2.15/24 dev eth0
 ip route add default via 10.0.2.2
+[ ! -b /dev/vda ] || mount -t ext4 /dev/vda /mnt
 for service in /etc/start/*; do
 	[ ! -x "$service" ] || "$service" &
 done

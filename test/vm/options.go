@@ -62,7 +62,7 @@ func (c *config) fill(k *kernel, opts []Option) error {
 	}
 	c.tree.file("/etc/hostname", 0o644, []byte("vm-"+strings.ReplaceAll(c.row.Name, ".", "-")+"\n"))
 	for path, pkg := range map[string]string{"/bin/bpfd": "bpfd/cmd/bpfd", "/bin/guest": "bpfd/test/vm/cmd/guest"} {
-		if err := c.build(path, pkg); err != nil {
+		if err := c.build(path, pkg, true); err != nil {
 			return err
 		}
 	}
@@ -75,15 +75,19 @@ func (c *config) fill(k *kernel, opts []Option) error {
 }
 
 // build builds a program of this module for the guest, from the sources as
-// they are now.
-func (c *config) build(to, pkg string) error {
+// they are now. A stripped one has no symbols.
+func (c *config) build(to, pkg string, stripped bool) error {
 	dir, err := os.MkdirTemp("", "bpfd-vm-build-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
 	out := filepath.Join(dir, "program")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, pkg)
+	args := []string{"build", "-trimpath", "-o", out}
+	if stripped {
+		args = append(args, "-ldflags", "-s -w")
+	}
+	cmd := exec.Command("go", append(args, pkg)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+c.row.Arch, "GOFLAGS=")
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build %s for %s: %w: %s", pkg, c.row.Arch, err, said)

@@ -59,3 +59,17 @@ func output(args ...string) (string, error) {
 	out, err := cmd.Output()
 	return string(out) + errs.String(), err
 }
+
+// The workload does what it says.
+func TestLoad(t *testing.T) {
+	row, err := vm.RowOf("6.1-arm64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	need(t, row, "aarch64-linux-gnu-g++", "/sbin/mkfs.ext4")
+	v := vm.Start(t, row.Name, vm.WithLoad())
+	eventually(t, func() (string, error) {
+		r, err := v.Run(t.Context(), "pidof goload cppload load | wc -w; grep -c ' /mnt ext4' /proc/mounts; test -s /mnt/file && echo written")
+		return r.Stdout + r.Stderr, err
+	}, "3\n1\nwritten\n")
+}

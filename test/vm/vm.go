@@ -24,9 +24,6 @@ import (
 //go:embed init.sh
 var initScript []byte
 
-//go:embed load.sh
-var loadScript []byte
-
 // bootTimeout is far more than a boot takes on a busy machine.
 const bootTimeout = 5 * time.Minute
 
@@ -188,7 +185,7 @@ func (v *VM) Port(port int) int { return v.ports[port] }
 func (v *VM) Socket() string { return v.path("bpfd") }
 
 // Target returns what to give to bpfctl -t: the fastest way, for one bpfctl at a time.
-func (v *VM) Target() string { return "shell:exec socat - UNIX-CONNECT:" + v.Socket() }
+func (v *VM) Target() string { return "unix:" + v.Socket() }
 
 // TargetTCP returns what to give to bpfctl -t for several at once.
 func (v *VM) TargetTCP() string {

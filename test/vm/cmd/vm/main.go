@@ -17,6 +17,8 @@ import (
 func main() {
 	cpus := flag.Int("cpus", 2, "number of processors")
 	memory := flag.Int("memory", 512, "memory in MiB")
+	ssh := flag.Bool("ssh", false, "with an ssh server")
+	adb := flag.Bool("adb", false, "with Android's adbd")
 	load := flag.Bool("load", true, "run the workload: files opened, processes spawned, disk and network used")
 	flag.Usage = usage
 	flag.Parse()
@@ -24,7 +26,17 @@ func main() {
 		usage()
 		os.Exit(2)
 	}
-	if err := run(flag.Arg(0), *load, vm.WithCPUs(*cpus), vm.WithMemory(*memory)); err != nil {
+	opts := []vm.Option{vm.WithCPUs(*cpus), vm.WithMemory(*memory)}
+	if *ssh {
+		opts = append(opts, vm.WithSSH())
+	}
+	if *adb {
+		opts = append(opts, vm.WithADB())
+	}
+	if *load {
+		opts = append(opts, vm.WithLoad())
+	}
+	if err := run(flag.Arg(0), opts...); err != nil {
 		fmt.Fprintln(os.Stderr, "vm:", err)
 		os.Exit(1)
 	}
@@ -39,15 +51,12 @@ func usage() {
 	flag.PrintDefaults()
 }
 
-func run(name string, load bool, opts ...vm.Option) error {
+func run(name string, opts ...vm.Option) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	row, err := vm.RowOf(name)
 	if err != nil {
 		return err
-	}
-	if load {
-		opts = append(opts, vm.WithStart("load", "exec /bin/load\n"))
 	}
 	fmt.Fprintln(os.Stderr, "vm: booting "+name+"; its kernel is fetched if this is the first time")
 	v, err := vm.Boot(ctx, row, opts...)
