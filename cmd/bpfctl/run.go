@@ -25,6 +25,7 @@ func newRun() *cobra.Command {
 	}
 	// What follows the tool's name is the tool's.
 	cmd.Flags().SetInterspersed(false)
+	addHeaderFlags(cmd)
 	cmd.Flags().StringVar(&tracePath, "trace", "", "print every proxied call to this `file`")
 	return cmd
 }
@@ -60,8 +61,12 @@ func runTool(cmd *cobra.Command, args, env []string, trace io.Writer) error {
 	if err != nil {
 		return err
 	}
+	h, env, err := newHeaders(cmd, c, env)
+	if err != nil {
+		return err
+	}
 	status, err := supervisor.Run(c.client, supervisor.Options{
-		Path: args[0], Args: args, Env: toolEnv(env, &c.client.Welcome.Info), Dir: dir,
+		Path: args[0], Args: args, Env: toolEnv(env, &c.client.Welcome.Info), Dir: dir, Headers: h,
 		User: !privileged(), Trace: trace, Warn: warn,
 	})
 	if err != nil {

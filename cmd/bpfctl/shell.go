@@ -8,7 +8,7 @@ import (
 )
 
 func newShell() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "shell",
 		Short: shellShort,
 		Args:  cobra.NoArgs,
@@ -24,6 +24,8 @@ func newShell() *cobra.Command {
 			return runTool(cmd, shellArgs(shell), markPrompt(os.Environ(), target), nil)
 		},
 	}
+	addHeaderFlags(cmd)
+	return cmd
 }
 
 // shellArgs keeps the start-up files of bash and zsh from replacing the marked

@@ -86,7 +86,7 @@ func isStream(p string) bool {
 
 // immutable says whether a file stays the same while the target runs.
 func immutable(p string) bool {
-	return strings.HasPrefix(p, "/sys/kernel/btf/") || p == "/sys/kernel/kheaders.tar.xz"
+	return strings.HasPrefix(p, "/sys/kernel/btf/") || p == kheaders
 }
 
 // Open opens a file of the target.

@@ -93,6 +93,9 @@ func (n *node) find(ctx ctxt, p string, out *fuse.EntryOut) (*fs.Inode, syscall.
 		if c, ok := synthetic[p]; ok && e == unix.ENOENT {
 			return n.synthesise(ctx, p, c, out), 0
 		}
+		if p == kheaders {
+			n.fs.opts.Headers.Missed()
+		}
 		return nil, e
 	}
 	id := n.fs.identity(p, &reply.Attr)
@@ -101,6 +104,9 @@ func (n *node) find(ctx ctxt, p string, out *fuse.EntryOut) (*fs.Inode, syscall.
 	out.SetAttrTimeout(lifetime(p))
 	return n.NewInode(ctx, &node{fs: n.fs, path: p}, id), 0
 }
+
+// kheaders is where tools look for headers at last, when /lib/modules has none.
+const kheaders = "/sys/kernel/kheaders.tar.xz"
 
 // synthetic are files that tools insist on although a target may lack them:
 // bcc's look for functions that may not be probed.

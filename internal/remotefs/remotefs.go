@@ -43,6 +43,9 @@ type Options struct {
 	// Known returns the content of files which need not be read on the target
 	// each time, by path; nil if it is not known after all.
 	Known map[string]func() []byte
+	// Release is the target's, and Headers are those of its kernel.
+	Release string
+	Headers Headers
 }
 
 // FS is a file system that is being served.
@@ -131,6 +134,7 @@ func (r *rootNode) OnAdd(ctx ctxt) {
 	proc := &procNode{node: node{fs: r.fs, path: "/proc"}}
 	dir(root, "proc", proc)
 	dir(root, "sys", &node{fs: r.fs, path: "/sys"})
+	dir(root, "modules", &modulesNode{fs: r.fs})
 }
 
 // inode derives an inode number from what identifies a file. The target's are

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -140,6 +141,11 @@ func (s *stage) cover() error {
 		{Source: s.tree() + "/proc", Target: "/proc"},
 		{Source: s.tree() + "/sys", Target: "/sys"},
 	}, s.c.Mounts...)
+	if there, err := s.modules(); err != nil {
+		return err
+	} else if there {
+		mounts = append(mounts, Mount{Source: s.tree() + "/modules", Target: modules})
+	}
 	for _, m := range mounts {
 		if err := unix.Mount(m.Source, m.Target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 			return fmt.Errorf("cannot mount %s on %s: %w", m.Source, m.Target, err)
@@ -154,6 +160,29 @@ func (s *stage) cover() error {
 		return fmt.Errorf("cannot move the procfs to %s: %w", s.c.Local, err)
 	}
 	return os.Chdir(s.c.Dir)
+}
+
+// modules is where tools look for kernel headers.
+const modules = "/lib/modules"
+
+// modules makes the directory to mount on where this host has none, in the
+// tool's mount namespace only. False: a host without /lib.
+func (s *stage) modules() (bool, error) {
+	if _, err := os.Stat(modules); err == nil {
+		return true, nil
+	}
+	lib, err := filepath.EvalSymlinks(filepath.Dir(modules))
+	if err != nil {
+		return false, nil
+	}
+	extra := s.c.Scratch + "/lib"
+	if err := os.MkdirAll(extra+"/modules", 0o755); err != nil {
+		return false, err
+	}
+	if err := unix.Mount("overlay", lib, "overlay", unix.MS_RDONLY, "lowerdir="+extra+":"+lib); err != nil {
+		return false, fmt.Errorf("this host has no %s, and none can be feigned: %w; as root: mkdir %s", modules, err, modules)
+	}
+	return true, nil
 }
 
 // shiftClocks makes CLOCK_MONOTONIC and CLOCK_BOOTTIME the target's, for the

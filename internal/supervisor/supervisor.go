@@ -32,6 +32,8 @@ type Options struct {
 
 	Trace io.Writer    // every proxied call is printed here, if not nil
 	Warn  func(string) // what the user should know
+
+	Headers remotefs.Headers // of the target's kernel
 }
 
 // Supervisor answers the calls of one tool and its descendants.
