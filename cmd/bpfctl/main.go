@@ -2,6 +2,8 @@
 package main
 
 import (
+	"io"
+	"log"
 	"os"
 
 	"bpfd/internal/spawn"
@@ -11,6 +13,7 @@ import (
 var version = "devel"
 
 func main() {
+	log.SetOutput(io.Discard) // libraries' own words: standard error is the tool's
 	if os.Args[0] == spawn.StageName {
 		os.Exit(spawn.Stage())
 	}

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"bpfd/internal/agent"
+	"bpfd/internal/sys"
 )
 
 // version is set by the linker.
@@ -41,6 +42,7 @@ func main() {
 		}
 		return
 	}
+	go sys.Heartbeat(nil) // as long as the process lives
 	if err := agent.Serve(0, 1, nil, agent.Options{Software: "bpfd " + version}); err != nil {
 		fmt.Fprintln(os.Stderr, "bpfd:", err)
 		os.Exit(1)

@@ -5,6 +5,8 @@ package remotefs
 import (
 	"fmt"
 	"hash/fnv"
+	"io"
+	"log"
 	"os"
 	"strings"
 	"time"
@@ -68,6 +70,10 @@ func MountOptions(privileged bool) string {
 
 const maxRead = 1 << 20
 
+// silent takes what go-fuse logs, for example that a request was interrupted
+// before its answer: standard error is the tool's.
+var silent = log.New(io.Discard, "", 0)
+
 // Serve serves a file system over device, an open /dev/fuse that is mounted.
 func Serve(remote Remote, device *os.File, opts Options) (*FS, error) {
 	f := &FS{remote: remote, opts: opts}
@@ -77,11 +83,13 @@ func Serve(remote Remote, device *os.File, opts Options) (*FS, error) {
 		AttrTimeout: &zero, EntryTimeout: &zero, NegativeTimeout: nil,
 		RootStableAttr:  &fs.StableAttr{Ino: 1},
 		NullPermissions: true,
+		Logger:          silent,
 	})
 	server, err := fuse.NewServer(raw, fmt.Sprintf("/dev/fd/%d", device.Fd()), &fuse.MountOptions{
 		DisableReadDirPlus: true, MaxWrite: maxRead, MaxBackground: 64, DisableXAttrs: true,
 		// Each write(2) of the tool is one on the target.
 		ExplicitDataCacheControl: true,
+		Logger:                   silent,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot serve FUSE: %w", err)

@@ -87,6 +87,7 @@ func NewClient(r, w *os.File, software string) (*Client, error) {
 		return nil, err
 	}
 	go c.background()
+	go sys.Heartbeat(c.dead)
 	return c, nil
 }
 

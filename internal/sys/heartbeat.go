@@ -1,0 +1,27 @@
+package sys
+
+import "time"
+
+// beat is how long a stopped world may wait for a thread in a system call.
+const beat = 10 * time.Millisecond
+
+// Heartbeat keeps a timer pending until stop is closed. A program needs it
+// whose goroutines stay in read(2) and the like for as long as nothing comes.
+//
+// Go 1.26's stopTheWorldWithSema (runtime/proc.go) overlooks a goroutine in a
+// system call if the runtime's monitor looks at it at the same moment, or if
+// it is just entering the call. A garbage collection then waits until the call
+// returns, which may need what a stopped goroutine would do, or until the
+// monitor comes round again. That sleeps for up to a minute as long as the
+// world is to be stopped, but not beyond the next timer.
+func Heartbeat(stop <-chan struct{}) {
+	t := time.NewTicker(beat)
+	defer t.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-t.C:
+		}
+	}
+}
