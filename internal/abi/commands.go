@@ -42,10 +42,19 @@ const (
 	BPF_PROG_STREAM_READ_BY_FD
 )
 
+// AttrSize is the size of union bpf_attr.
+const AttrSize = 168
+
 var (
 	keySize   = Len{Rule: KeySize}
 	valueSize = Len{Rule: ValueSize}
 	token     = Len{Rule: Token}
+)
+
+const (
+	maxInsns   = 1 << 20   // BPF_COMPLEXITY_LIMIT_INSNS
+	maxPacket  = 256 << 10 // more than an skb or an xdp_buff with fragments holds
+	maxContext = 4 << 10   // struct __sk_buff, struct xdp_md
 )
 
 // none as Command.Map: the command has no map to take sizes from.
@@ -93,7 +102,7 @@ var Commands = [...]Command{
 	BPF_PROG_LOAD: {Name: "BPF_PROG_LOAD", Since: "3.18", Size: 168, Map: none, Result: true, Errors: true, Slow: true, Hook: ProgLoad, Level: Full,
 		Note: "kern_version is the target's for kprobe programs before Linux 5.0",
 		Fields: []Field{
-			u32("prog_type", 0), u32("insn_cnt", 4), in("insns", 8, times(4, 8)), str("license", 16), u32("log_level", 24),
+			u32("prog_type", 0), u32("insn_cnt", 4), in("insns", 8, atMost(4, 8, maxInsns)), str("license", 16), u32("log_level", 24),
 			u32("log_size", 28), log("log_buf", 32, 28), u32("kern_version", 40), u32("prog_flags", 44), name("prog_name", 48),
 			u32("prog_ifindex", 64), u32("expected_attach_type", 68), fd("prog_btf_fd", 72), u32("func_info_rec_size", 76),
 			in("func_info", 80, records(88, 76)), u32("func_info_cnt", 88), u32("line_info_rec_size", 92),
@@ -109,13 +118,13 @@ var Commands = [...]Command{
 	BPF_PROG_DETACH: {Name: "BPF_PROG_DETACH", Since: "4.10", Size: 32, Map: none, Hook: Attach, Level: Full, Fields: attachFields},
 	BPF_PROG_TEST_RUN: {Name: "BPF_PROG_TEST_RUN", Since: "4.12", Size: 76, Map: none, Slow: true, Errors: true, Level: Full, Fields: []Field{
 		fd("prog_fd", 0), b32("retval", 4), u32("data_size_in", 8), b32("data_size_out", 12), in("data_in", 16, times(8, 1)),
-		out("data_out", 24, times(12, 1)), u32("repeat", 32), b32("duration", 36), u32("ctx_size_in", 40), b32("ctx_size_out", 44),
-		in("ctx_in", 48, times(40, 1)), out("ctx_out", 56, times(44, 1)), u32("flags", 64), u32("cpu", 68), u32("batch_size", 72)}},
+		out("data_out", 24, unlimited(12, 1, maxPacket)), u32("repeat", 32), b32("duration", 36), u32("ctx_size_in", 40), b32("ctx_size_out", 44),
+		in("ctx_in", 48, times(40, 1)), out("ctx_out", 56, unlimited(44, 1, maxContext)), u32("flags", 64), u32("cpu", 68), u32("batch_size", 72)}},
 	BPF_PROG_GET_NEXT_ID:  {Name: "BPF_PROG_GET_NEXT_ID", Since: "4.13", Size: 12, Map: none, Level: Full, Fields: nextIDFields},
 	BPF_MAP_GET_NEXT_ID:   {Name: "BPF_MAP_GET_NEXT_ID", Since: "4.13", Size: 12, Map: none, Level: Full, Fields: nextIDFields},
 	BPF_PROG_GET_FD_BY_ID: {Name: "BPF_PROG_GET_FD_BY_ID", Since: "4.13", Size: 16, Map: none, Result: true, Level: Full, Fields: byID("prog_id")},
 	BPF_MAP_GET_FD_BY_ID:  {Name: "BPF_MAP_GET_FD_BY_ID", Since: "4.13", Size: 16, Map: none, Result: true, Level: Full, Fields: byID("map_id")},
-	BPF_OBJ_GET_INFO_BY_FD: {Name: "BPF_OBJ_GET_INFO_BY_FD", Since: "4.13", Size: 16, Map: none, Hook: Info, Slow: true, Level: Full, Fields: []Field{
+	BPF_OBJ_GET_INFO_BY_FD: {Name: "BPF_OBJ_GET_INFO_BY_FD", Since: "4.13", Size: 16, Map: none, Hook: Info, Slow: true, Errors: true, Level: Full, Fields: []Field{
 		fd("bpf_fd", 0), b32("info_len", 4), inout("info", 8, times(4, 1))}},
 	BPF_PROG_QUERY: {Name: "BPF_PROG_QUERY", Since: "4.15", Size: 64, Map: none, Errors: true, Hook: Attach, Level: Full, Fields: []Field{
 		fd("target_fd", 0), u32("attach_type", 4), u32("query_flags", 8), b32("attach_flags", 12), out("prog_ids", 16, times(24, 4)),
@@ -128,7 +137,7 @@ var Commands = [...]Command{
 		u32("btf_log_level", 24), b32("btf_log_true_size", 28), u32("btf_flags", 32), fd("btf_token_fd", 36)}},
 	BPF_BTF_GET_FD_BY_ID: {Name: "BPF_BTF_GET_FD_BY_ID", Since: "4.18", Size: 16, Map: none, Result: true, Level: Full, Fields: byID("btf_id")},
 	BPF_TASK_FD_QUERY: {Name: "BPF_TASK_FD_QUERY", Since: "4.18", Size: 48, Map: none, Errors: true, Level: Full, Fields: []Field{
-		u32("pid", 0), u32("fd", 4), u32("flags", 8), b32("buf_len", 12), out("buf", 16, times(12, 1)), b32("prog_id", 24),
+		u32("pid", 0), u32("fd", 4), u32("flags", 8), b32("buf_len", 12), text("buf", 16, 12), b32("prog_id", 24),
 		b32("fd_type", 28), b64("probe_offset", 32), b64("probe_addr", 40)}},
 	BPF_MAP_LOOKUP_AND_DELETE_ELEM: {Name: "BPF_MAP_LOOKUP_AND_DELETE_ELEM", Since: "4.20", Size: 32, Level: Full, Fields: []Field{
 		fd("map_fd", 0), in("key", 8, keySize), out("value", 16, valueSize), u64("flags", 24)}},
@@ -148,12 +157,12 @@ var Commands = [...]Command{
 	BPF_LINK_GET_NEXT_ID:  {Name: "BPF_LINK_GET_NEXT_ID", Since: "5.8", Size: 12, Map: none, Level: Full, Fields: nextIDFields},
 	BPF_ENABLE_STATS:      {Name: "BPF_ENABLE_STATS", Since: "5.8", Size: 4, Map: none, Result: true, Level: Full, Fields: []Field{u32("type", 0)}},
 	BPF_ITER_CREATE: {Name: "BPF_ITER_CREATE", Since: "5.8", Size: 8, Map: none, Result: true, Slow: true, Level: Full,
-		Note: "the iterator's text is read when it is created", Fields: []Field{fd("link_fd", 0), u32("flags", 4)}},
+		Note: "each read(2) is one on the target", Fields: []Field{fd("link_fd", 0), u32("flags", 4)}},
 	BPF_LINK_DETACH: {Name: "BPF_LINK_DETACH", Since: "5.9", Size: 4, Map: none, Level: Full, Fields: []Field{fd("link_fd", 0)}},
 	BPF_PROG_BIND_MAP: {Name: "BPF_PROG_BIND_MAP", Since: "5.10", Size: 12, Map: none, Level: Full, Fields: []Field{
 		fd("prog_fd", 0), fd("map_fd", 4), u32("flags", 8)}},
 	BPF_TOKEN_CREATE: {Name: "BPF_TOKEN_CREATE", Since: "6.9", Size: 8, Map: none, Result: true, Level: Partial,
 		Note: "the bpffs must be the target's", Fields: []Field{u32("flags", 0), fd("bpffs_fd", 4)}},
-	BPF_PROG_STREAM_READ_BY_FD: {Name: "BPF_PROG_STREAM_READ_BY_FD", Since: "6.17", Size: 20, Map: none, Level: Full, Fields: []Field{
+	BPF_PROG_STREAM_READ_BY_FD: {Name: "BPF_PROG_STREAM_READ_BY_FD", Since: "6.17", Size: 20, Map: none, Hook: Stream, Level: Full, Fields: []Field{
 		out("stream_buf", 0, times(8, 1)), u32("stream_buf_len", 8), u32("stream_id", 12), fd("prog_fd", 16)}},
 }

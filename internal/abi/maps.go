@@ -6,6 +6,7 @@ import "golang.org/x/sys/unix"
 const (
 	BPF_MAP_TYPE_RINGBUF      = unix.BPF_MAP_TYPE_RINGBUF
 	BPF_MAP_TYPE_USER_RINGBUF = unix.BPF_MAP_TYPE_USER_RINGBUF
+	BPF_MAP_TYPE_ARENA        = 33 // newer than the headers of x/sys
 	BPF_F_MMAPABLE            = unix.BPF_F_MMAPABLE
 )
 
@@ -16,6 +17,8 @@ const noFD = -1
 type MapType struct {
 	PerCPU  bool
 	ValueFD int  // offset of a descriptor in a value, noFD if there is none
+	Handles bool // a lookup returns the id of what is stored, IS_FD_MAP
+	Sockets bool // the descriptor is a socket
 	KeyFD   bool // the key is a descriptor
 	Hash    bool // a position in a batch is a bucket number, 4 bytes
 	NoWalk  bool // walking it would change it, or cannot be done
@@ -31,15 +34,15 @@ var mapTypes = map[uint32]MapType{
 	unix.BPF_MAP_TYPE_LRU_PERCPU_HASH:       {ValueFD: noFD, PerCPU: true, Hash: true},
 	unix.BPF_MAP_TYPE_PERCPU_ARRAY:          {ValueFD: noFD, PerCPU: true},
 	unix.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE: {ValueFD: noFD, PerCPU: true, NoWalk: true},
-	unix.BPF_MAP_TYPE_PROG_ARRAY:            {ValueFD: 0, NoWalk: true},
-	unix.BPF_MAP_TYPE_PERF_EVENT_ARRAY:      {ValueFD: 0, NoWalk: true},
-	unix.BPF_MAP_TYPE_CGROUP_ARRAY:          {ValueFD: 0, NoWalk: true},
-	unix.BPF_MAP_TYPE_ARRAY_OF_MAPS:         {ValueFD: 0, NoWalk: true},
-	unix.BPF_MAP_TYPE_HASH_OF_MAPS:          {ValueFD: 0, Hash: true, NoWalk: true},
-	unix.BPF_MAP_TYPE_SOCKMAP:               {ValueFD: 0, NoWalk: true},
-	unix.BPF_MAP_TYPE_SOCKHASH:              {ValueFD: 0, NoWalk: true},
-	unix.BPF_MAP_TYPE_XSKMAP:                {ValueFD: 0, NoWalk: true},
-	unix.BPF_MAP_TYPE_REUSEPORT_SOCKARRAY:   {ValueFD: 0, NoWalk: true},
+	unix.BPF_MAP_TYPE_PROG_ARRAY:            {ValueFD: 0, Handles: true, NoWalk: true},
+	unix.BPF_MAP_TYPE_PERF_EVENT_ARRAY:      {ValueFD: 0, Handles: true, NoWalk: true},
+	unix.BPF_MAP_TYPE_CGROUP_ARRAY:          {ValueFD: 0, Handles: true, NoWalk: true},
+	unix.BPF_MAP_TYPE_ARRAY_OF_MAPS:         {ValueFD: 0, Handles: true, NoWalk: true},
+	unix.BPF_MAP_TYPE_HASH_OF_MAPS:          {ValueFD: 0, Handles: true, Hash: true, NoWalk: true},
+	unix.BPF_MAP_TYPE_SOCKMAP:               {ValueFD: 0, Sockets: true, NoWalk: true},
+	unix.BPF_MAP_TYPE_SOCKHASH:              {ValueFD: 0, Sockets: true, NoWalk: true},
+	unix.BPF_MAP_TYPE_XSKMAP:                {ValueFD: 0, Sockets: true, NoWalk: true},
+	unix.BPF_MAP_TYPE_REUSEPORT_SOCKARRAY:   {ValueFD: 0, Sockets: true, NoWalk: true},
 	unix.BPF_MAP_TYPE_DEVMAP:                {ValueFD: 4, NoWalk: true}, // struct bpf_devmap_val
 	unix.BPF_MAP_TYPE_DEVMAP_HASH:           {ValueFD: 4, NoWalk: true},
 	unix.BPF_MAP_TYPE_CPUMAP:                {ValueFD: 4, NoWalk: true}, // struct bpf_cpumap_val

@@ -4,7 +4,7 @@ import "golang.org/x/sys/unix"
 
 // InfoFields are the pointers inside of the structures that
 // BPF_OBJ_GET_INFO_BY_FD fills, by the kind of the object: struct
-// bpf_prog_info, bpf_btf_info.
+// bpf_prog_info, bpf_map_info, bpf_btf_info.
 var InfoFields = map[Kind][]Field{
 	KindProg: {
 		out("jited_prog_insns", 24, times(16, 1)), out("xlated_prog_insns", 32, times(20, 1)),
@@ -12,17 +12,22 @@ var InfoFields = map[Kind][]Field{
 		out("func_info", 136, times(144, 8)), out("line_info", 152, times(148, 16)), out("jited_line_info", 160, times(168, 8)),
 		out("prog_tags", 184, times(180, 8)),
 	},
-	KindBTF: {out("btf", 0, times(8, 1)), out("name", 16, times(24, 1))},
+	KindMap: {out("hash", 88, times(96, 1))},
+	KindBTF: {out("btf", 0, times(8, 1)), text("name", 16, 24)},
 }
+
+// InfoSizes are how many bytes of those structures are known: more could hold
+// a pointer.
+var InfoSizes = map[Kind]uint32{KindProg: 232, KindMap: 104, KindBTF: 32, KindLink: 72}
 
 // LinkInfoFields are those of struct bpf_link_info, by the type of the link.
 var LinkInfoFields = map[uint32][]Field{
-	unix.BPF_LINK_TYPE_RAW_TRACEPOINT: {out("raw_tracepoint.tp_name", 16, times(24, 1))},
-	unix.BPF_LINK_TYPE_ITER:           {out("iter.target_name", 16, times(24, 1))},
+	unix.BPF_LINK_TYPE_RAW_TRACEPOINT: {text("raw_tracepoint.tp_name", 16, 24)},
+	unix.BPF_LINK_TYPE_ITER:           {text("iter.target_name", 16, 24)},
 	unix.BPF_LINK_TYPE_KPROBE_MULTI:   {out("kprobe_multi.addrs", 16, times(24, 8)), out("kprobe_multi.cookies", 40, times(24, 8))},
-	unix.BPF_LINK_TYPE_PERF_EVENT:     {out("perf_event.name", 24, times(32, 1))},
+	unix.BPF_LINK_TYPE_PERF_EVENT:     {text("perf_event.name", 24, 32)},
 	unix.BPF_LINK_TYPE_UPROBE_MULTI: {
-		out("uprobe_multi.path", 16, times(48, 1)), out("uprobe_multi.offsets", 24, times(52, 8)),
+		text("uprobe_multi.path", 16, 48), out("uprobe_multi.offsets", 24, times(52, 8)),
 		out("uprobe_multi.ref_ctr_offsets", 32, times(52, 8)), out("uprobe_multi.cookies", 40, times(52, 8))},
 }
 

@@ -54,7 +54,8 @@ const (
 	Out                      // a pointer to what the kernel writes
 	InOut                    // a pointer to what it reads and writes
 	Str                      // a pointer to a string which the kernel reads
-	Log                      // a pointer to a string which the kernel writes, on failure too
+	Text                     // a pointer to a string which the kernel writes
+	Log                      // the same, written on failure too
 )
 
 // Rule says how long the memory behind a pointer is.
@@ -71,11 +72,16 @@ const (
 	Token                 // the opaque position in a batch
 )
 
-// Len is the length of the memory behind a pointer.
+// Len is the length of the memory behind a pointer. Where the kernel writes the
+// number at Of back, it is how much of the memory it has written.
 type Len struct {
 	Rule Rule
 	Of   uint16
 	N    uint32
+	Max  uint32 // of the number at Of: more is E2BIG; 0: no limit
+	// Free is how many bytes the kernel writes at most if the number is 0,
+	// which then means that there is no limit.
+	Free uint32
 }
 
 // Field is a field of union bpf_attr or of a structure behind it.
@@ -100,18 +106,24 @@ func in(name string, off uint16, l Len) Field { return Field{name, off, 8, In, l
 func out(name string, off uint16, l Len) Field {
 	return Field{name, off, 8, Out, l}
 }
-func inout(name string, off uint16, l Len) Field { return Field{name, off, 8, InOut, l} }
-func log(name string, off uint16, of uint16) Field {
-	return Field{name, off, 8, Log, Len{Sibling, of, 1}}
-}
+func inout(name string, off uint16, l Len) Field    { return Field{name, off, 8, InOut, l} }
+func text(name string, off uint16, of uint16) Field { return Field{name, off, 8, Text, times(of, 1)} }
+func log(name string, off uint16, of uint16) Field  { return Field{name, off, 8, Log, times(of, 1)} }
 
 // times is the length of an array with as many elements of n bytes as the u32
 // at offset of says.
-func times(of uint16, n uint32) Len { return Len{Sibling, of, n} }
+func times(of uint16, n uint32) Len { return Len{Rule: Sibling, Of: of, N: n} }
+
+// atMost is times for a count that the kernel limits.
+func atMost(of uint16, n, limit uint32) Len { return Len{Rule: Sibling, Of: of, N: n, Max: limit} }
+
+// unlimited is times for a count of which 0 lets the kernel write all it has,
+// at most free bytes.
+func unlimited(of uint16, n, free uint32) Len { return Len{Rule: Sibling, Of: of, N: n, Free: free} }
 
 // records is the length of an array whose element count and element size are
 // at two offsets.
-func records(count, size uint16) Len { return Len{Records, count, uint32(size)} }
+func records(count, size uint16) Len { return Len{Rule: Records, Of: count, N: uint32(size)} }
 
 // Hook names code for what words cannot say.
 type Hook uint8
@@ -122,6 +134,7 @@ const (
 	Info            // structures with pointers of their own
 	LinkCreate      // a union by attach type
 	Attach          // target_fd may be an interface
+	Stream          // returns how many bytes it has written
 )
 
 // Level says how well a command is supported.

@@ -54,8 +54,19 @@ func (s *session) call(req *wire.Call) *wire.CallReply {
 	if errno == 0 || req.Flags&wire.CallKeepOnError != 0 {
 		reply.Out = collect(req.Bufs, bufs)
 	}
+	size := 0
+	for _, b := range reply.Out {
+		size += 4 + len(b)
+	}
+	if size > maxReply {
+		s.fds.close(req.Result)
+		return &wire.CallReply{Ret: -1, Errno: uint32(unix.EMSGSIZE)}
+	}
 	return reply
 }
+
+// maxReply leaves room for the rest of a reply in its frame.
+const maxReply = wire.MaxBody - 4<<10
 
 // alloc returns zeroed memory with an address, even for no bytes.
 func alloc(n int) []byte { return make([]byte, n, max(n, 8)) }

@@ -103,14 +103,20 @@ func (m *mapping) change(w wire.Word) {
 	}
 }
 
-// changes returns what differs from the shadow, which it brings up to date.
+// maxChanges is how many bytes of changes one reply tells, and how large it may
+// get with what says where they are.
+const maxChanges = 4 << 20
+
+// changes returns what differs from the shadow, which it brings up to date. What
+// is more than a reply holds is left for the next one.
 func (m *mapping) changes() []wire.Run {
 	var runs []wire.Run
-	for off := 0; off < len(m.mem); off += 8 {
+	for off, n := 0, 0; off < len(m.mem) && n < maxChanges; off += 8 {
 		v := sys.Load64(m.mem, off)
 		if v == binary.NativeEndian.Uint64(m.shadow[off:]) {
 			continue
 		}
+		n += 8
 		binary.NativeEndian.PutUint64(m.shadow[off:], v)
 		if n := len(runs); n > 0 && int(runs[n-1].Off)+len(runs[n-1].Bytes) == off {
 			runs[n-1].Bytes = m.shadow[runs[n-1].Off : off+8]

@@ -13,8 +13,9 @@ const attrBuf = 0
 // maxAttr is the largest attribute that the kernel looks at, a page.
 const maxAttr = 4096
 
-// sentinel as a command asks for a stand-in function (see supervisor).
 const (
+	batchCount = 32 // offset of batch.count in union bpf_attr
+
 	attrArg = 1 // of bpf(2)
 	sizeArg = 2
 )
@@ -34,11 +35,12 @@ func (m *Marshaller) BPF(mem Memory, objs Objects, cmd uint32, attr uint64, size
 	if mem.ReadAt(attr, data) != nil {
 		return nil, unix.EFAULT
 	}
-	for _, b := range data[min(len(data), int(row.Size)):] {
-		if b != 0 {
-			m.warnOnce("the tool passes attributes to %s that bpfctl does not know; it is told that the kernel does not know them either", row.Name)
-			return nil, unix.E2BIG
+	if end := used(data); end > int(row.Size) {
+		m.warnOnce("the tool passes attributes to %s that bpfctl does not know; it is told that the kernel does not know them either", row.Name)
+		if end > abi.AttrSize {
+			return nil, unix.E2BIG // bpf_check_uarg_tail_zero
 		}
+		return nil, unix.EINVAL // CHECK_ATTR
 	}
 	data = data[:min(len(data), int(row.Size))]
 	r.Call = wire.Call{Sys: wire.SysBPF, Args: []uint64{uint64(cmd), 0, uint64(len(data))}, Patches: make([]wire.Patch, 0, 4)}
@@ -58,7 +60,16 @@ func (m *Marshaller) BPF(mem Memory, objs Objects, cmd uint32, attr uint64, size
 	if e := r.bpf(cmd, row); e != 0 {
 		return nil, e
 	}
-	return r, 0
+	return r, r.fits()
+}
+
+// used is how long b is without the zeros at its end.
+func used(b []byte) int {
+	n := len(b)
+	for n > 0 && b[n-1] == 0 {
+		n--
+	}
+	return n
 }
 
 // copyBack has those fields of the attributes copied back that the kernel
@@ -90,7 +101,10 @@ func (r *Request) bpf(cmd uint32, row *abi.Command) unix.Errno {
 			fields = asScalar(fields, "target_fd")
 		}
 	}
-	info := r.mapInfo(row)
+	info, e := r.mapInfo(row)
+	if e != 0 {
+		return e
+	}
 	for i := range fields {
 		if e := r.field(&fields[i], attrBuf, row, info); e != 0 {
 			return e
@@ -125,16 +139,21 @@ func asScalar(fields []abi.Field, name string) []abi.Field {
 	return out
 }
 
-// mapInfo returns the sizes of the map that a command works on.
-func (r *Request) mapInfo(row *abi.Command) *MapInfo {
+// mapInfo returns the sizes of the map that a command works on, nil if it has
+// none: then the target says what is wrong.
+func (r *Request) mapInfo(row *abi.Command) (*MapInfo, unix.Errno) {
 	attr := r.Call.Bufs[attrBuf].In
 	if row.Map < 0 || int(row.Map)+4 > len(attr) {
-		return nil
+		return nil, 0
 	}
-	if o := r.objs.Object(int32(le.Uint32(attr[row.Map:]))); o != nil {
-		return o.Map
+	o := r.objs.Object(int32(le.Uint32(attr[row.Map:])))
+	if o == nil {
+		return nil, 0
 	}
-	return nil
+	if o.Kind == abi.KindMap && o.Map == nil {
+		return nil, unix.EIO // the target did not say how large its elements are
+	}
+	return o.Map, 0
 }
 
 // field marshals one field of a structure.
@@ -156,40 +175,84 @@ func (r *Request) field(f *abi.Field, buf int, row *abi.Command, info *MapInfo) 
 	if addr == 0 {
 		return 0
 	}
-	var b wire.Buf
-	if f.Kind == abi.Str {
-		s, err := r.mem.String(addr)
-		if err != nil {
-			return unix.EFAULT
-		}
-		b = wire.Buf{Flags: wire.BufIn, Len: uint32(len(s) + 1), In: []byte(s)}
-	} else {
-		size := uint64(r.length(f.Len, data, info))
-		if size > maxMemory {
-			return unix.E2BIG
-		}
-		b = wire.Buf{Len: uint32(size)}
-		if f.Kind == abi.In || f.Kind == abi.InOut {
-			b.Flags |= wire.BufIn
-			b.In = make([]byte, size)
-			if r.mem.ReadAt(addr, b.In) != nil {
-				return unix.EFAULT
-			}
-		}
+	b, e := r.memory(f, addr, data, info)
+	if e != 0 {
+		return e
 	}
-	text := f.Kind == abi.Log
-	if f.Kind == abi.Out || f.Kind == abi.InOut || text {
+	if f.Kind != abi.In && f.Kind != abi.Str {
 		b.Flags |= wire.BufOut
-		if text {
+		o := output{addr: addr, size: b.Len, text: f.Kind == abi.Text || f.Kind == abi.Log, buf: len(r.Call.Bufs),
+			onError: f.Kind == abi.Log, partial: r.Call.Flags&wire.CallKeepOnError != 0}
+		if o.text {
 			b.Flags |= wire.BufStr
+		} else if row == nil || counts(row, f.Len) {
+			o.parent = buf
+			o.unit, o.count = r.unit(f.Len, info)
 		}
-		r.outputs = append(r.outputs, output{addr: addr, size: b.Len, text: text, buf: len(r.Call.Bufs),
-			onError: text || row != nil && row.Errors})
+		r.outputs = append(r.outputs, o)
 	}
 	ref := r.addBuf(b)
 	r.point(buf, uint32(f.Off), ref)
 	r.restore(buf, uint32(f.Off))
 	return 0
+}
+
+// memory lays out what a pointer points to.
+func (r *Request) memory(f *abi.Field, addr uint64, data []byte, info *MapInfo) (wire.Buf, unix.Errno) {
+	if f.Kind == abi.Str {
+		return r.str(addr)
+	}
+	if f.Len.Max != 0 && field(data, int(f.Len.Of)) > f.Len.Max {
+		return wire.Buf{}, unix.E2BIG
+	}
+	size := r.length(f.Len, data, info)
+	if size == 0 {
+		size = uint64(f.Len.Free)
+	}
+	limit := uint64(maxMemory)
+	if f.Kind == abi.Out || f.Kind == abi.Text || f.Kind == abi.Log {
+		limit = wire.MaxCallMemory / 2 // what comes back may be shorter
+	}
+	if size > limit {
+		return wire.Buf{}, r.tooLong(size)
+	}
+	b := wire.Buf{Len: uint32(size)}
+	if f.Kind == abi.In || f.Kind == abi.InOut {
+		b.Flags |= wire.BufIn
+		b.In = make([]byte, size)
+		if r.mem.ReadAt(addr, b.In) != nil {
+			return b, unix.EFAULT
+		}
+	}
+	return b, 0
+}
+
+// counts says whether the kernel writes back the number which a length depends on.
+func counts(row *abi.Command, l abi.Len) bool {
+	of := l.Of
+	if l.Rule == abi.Keys || l.Rule == abi.Values {
+		of = batchCount
+	}
+	for i := range row.Fields {
+		if f := &row.Fields[i]; f.Kind == abi.Back && f.Off == of {
+			return true
+		}
+	}
+	return false
+}
+
+// unit returns how many bytes each of what is counted takes, and where the
+// count is.
+func (r *Request) unit(l abi.Len, info *MapInfo) (bytes uint32, count int) {
+	switch {
+	case l.Rule == abi.Sibling:
+		return l.N, int(l.Of)
+	case l.Rule == abi.Keys && info != nil:
+		return info.KeySize, batchCount
+	case l.Rule == abi.Values && info != nil:
+		return r.m.ValueSize(info), batchCount
+	}
+	return 0, 0
 }
 
 // restore keeps the tool's own pointer in a buffer that is copied back.
@@ -204,7 +267,7 @@ func (r *Request) restore(buf int, off uint32) {
 
 // length returns how many bytes are behind a pointer.
 func (r *Request) length(l abi.Len, data []byte, info *MapInfo) uint64 {
-	count := uint64(field(data, 32)) // of a batch
+	count := uint64(field(data, batchCount))
 	switch l.Rule {
 	case abi.Bytes:
 		return uint64(l.N)
@@ -238,8 +301,8 @@ func (m *Marshaller) ValueSize(i *MapInfo) uint32 {
 	switch {
 	case t.PerCPU:
 		return (i.ValueSize + 7) &^ 7 * m.Target.CPUs
-	case t.ValueFD == 0:
-		return 4
+	case t.Handles:
+		return 4 // an id, whatever the value is when it is stored
 	}
 	return i.ValueSize
 }

@@ -85,3 +85,12 @@ func formatField(r *Request, f *abi.Field, raw []byte) string {
 	}
 	return fmt.Sprintf("%d", v)
 }
+
+// Mmap is mmap(2) of an object, for Format: it is not sent.
+func Mmap(o *Object, args [6]uint64) *Request {
+	return &Request{Name: "mmap", Object: o, Call: wire.Call{Sys: sysMmap, Args: args[:],
+		Patches: []wire.Patch{{Kind: wire.PatchFD, Buf: wire.PatchArg, Off: 4, Ref: uint32(o.Handle)}}}}
+}
+
+// sysMmap is none of the calls that a target is asked for.
+const sysMmap = 0

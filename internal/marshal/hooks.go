@@ -19,6 +19,8 @@ func (r *Request) hook(cmd uint32, row *abi.Command, info *MapInfo) unix.Errno {
 		return r.iterInfo()
 	case row.Hook == abi.LinkCreate:
 		return r.symbols(attr)
+	case row.Hook == abi.Stream:
+		r.returned = true
 	case cmd == abi.BPF_MAP_CREATE:
 		r.Result.Map = &MapInfo{Type: field(attr, 0), KeySize: field(attr, 4), ValueSize: field(attr, 8),
 			MaxEntries: field(attr, 12), Flags: field(attr, 16)}
@@ -87,8 +89,9 @@ func (r *Request) kernelVersion(attr []byte) {
 	}
 }
 
-// maxFDArray bounds the entries of fd_array that are translated.
-const maxFDArray = 4096
+// maxFDArray bounds the entries of fd_array that are translated: those that
+// the 15 bits of a call to a kernel function reach, and some.
+const maxFDArray = 64 << 10
 
 // fdArray translates the array of maps and BTF objects that instructions refer to.
 func (r *Request) fdArray(attr []byte, entries int) unix.Errno {
@@ -121,9 +124,12 @@ func (r *Request) info(attr []byte) unix.Errno {
 	if o.Kind == abi.KindBTF {
 		r.knownBTF(buf)
 	}
+	if known, ok := abi.InfoSizes[o.Kind]; ok && used(r.Call.Bufs[buf].In) > int(known) {
+		return unix.E2BIG // bpf_check_uarg_tail_zero
+	}
 	fields := abi.InfoFields[o.Kind]
-	if o.Kind == abi.KindLink {
-		fields = abi.LinkInfoFields[o.LinkType]
+	if o.Kind == abi.KindLink && used(r.Call.Bufs[buf].In) > 0 {
+		fields = abi.LinkInfoFields[r.objs.LinkType(o)]
 	}
 	for i := range fields {
 		if e := r.field(&fields[i], buf, nil, nil); e != 0 {
@@ -133,22 +139,32 @@ func (r *Request) info(attr []byte) unix.Errno {
 	return 0
 }
 
-// iterInfo translates the descriptors in union bpf_iter_link_info: of a map,
-// or of a cgroup behind its order, or of a task behind two ids. Which it is
-// depends on the program; a number that is not a descriptor of the tool's is
-// left alone.
+// iterInfo translates the descriptor in union bpf_iter_link_info: of a cgroup
+// behind its order, of a process behind two ids, or of a map. Which it is
+// depends on the program, whose target the tool names by a number in the
+// kernel's BTF; it shows by what the descriptors are.
 func (r *Request) iterInfo() unix.Errno {
 	buf := r.pointed(16)
 	if buf < 0 {
 		return 0
 	}
-	for _, off := range []uint32{0, 4, 8} {
-		data := r.Call.Bufs[buf].In
-		if int(off)+4 > len(data) {
-			break
+	data := r.Call.Bufs[buf].In
+	number := func(off int) int32 { return int32(field(data, off)) }
+	if n := number(4); n > 0 && r.objs.Object(n) == nil {
+		if h, ok := r.objs.Foreign(n); ok {
+			r.patchFD(buf, 4, h)
+			return 0
 		}
-		if h, _ := r.resolve(int32(le.Uint32(data[off:]))); h != 0 {
-			r.Call.Patches = append(r.Call.Patches, wire.Patch{Kind: wire.PatchFD, Buf: uint16(buf), Off: off, Ref: uint32(h)})
+	}
+	if o := r.objs.Object(number(8)); len(data) >= 12 && o != nil && o.Kind == abi.KindPidfd {
+		r.patchFD(buf, 8, o.Handle)
+		return 0
+	}
+	if len(data) >= 4 {
+		if o := r.objs.Object(number(0)); o != nil {
+			r.patchFD(buf, 0, o.Handle)
+		} else if _, open := r.objs.Other(number(0)); len(data) == 4 && open {
+			le.PutUint32(data, badFD)
 		}
 	}
 	return 0
@@ -165,11 +181,11 @@ func (r *Request) symbols(attr []byte) unix.Errno {
 		return 0
 	}
 	for off := uint32(0); off+8 <= r.Call.Bufs[buf].Len; off += 8 {
-		s, err := r.mem.String(le.Uint64(r.Call.Bufs[buf].In[off:]))
-		if err != nil {
-			return unix.EFAULT
+		b, e := r.str(le.Uint64(r.Call.Bufs[buf].In[off:]))
+		if e != 0 {
+			return e
 		}
-		r.point(buf, off, r.addBuf(wire.Buf{Flags: wire.BufIn, Len: uint32(len(s) + 1), In: []byte(s)}))
+		r.point(buf, off, r.addBuf(b))
 	}
 	return 0
 }

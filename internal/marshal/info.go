@@ -38,6 +38,19 @@ func ParseMapInfo(reply *wire.CallReply) *MapInfo {
 	return &MapInfo{Type: le.Uint32(b), KeySize: le.Uint32(b[8:]), ValueSize: le.Uint32(b[12:]), MaxEntries: le.Uint32(b[16:]), Flags: le.Uint32(b[20:])}
 }
 
+// LinkInfoCall asks for the type of a link.
+func LinkInfoCall(h wire.Handle) *wire.Call { return infoCall(h, 4) }
+
+// ParseLinkType reads the answer to LinkInfoCall, enum bpf_link_type.
+func ParseLinkType(reply *wire.CallReply) uint32 {
+	if len(reply.Out) != 1 {
+		return 0
+	}
+	b := make([]byte, 4)
+	copy(b, reply.Out[0])
+	return le.Uint32(b)
+}
+
 // Offsets in struct bpf_btf_info, include/uapi/linux/bpf.h.
 const (
 	btfData    = 0
@@ -103,3 +116,17 @@ func (r *Request) finishBTF() error {
 
 // attrInfo is the offset of the pointer to the info in union bpf_attr.
 const attrInfo = 8
+
+// DeleteCall is BPF_MAP_DELETE_ELEM.
+func DeleteCall(h wire.Handle, key []byte) *wire.Call {
+	attr := make([]byte, 16)
+	return &wire.Call{
+		Sys: wire.SysBPF, Args: []uint64{abi.BPF_MAP_DELETE_ELEM, 0, uint64(len(attr))},
+		Bufs: []wire.Buf{{Flags: wire.BufIn, Len: uint32(len(attr)), In: attr}, {Flags: wire.BufIn, Len: uint32(len(key)), In: key}},
+		Patches: []wire.Patch{
+			{Kind: wire.PatchPtr, Buf: wire.PatchArg, Off: attrArg, Ref: 0},
+			{Kind: wire.PatchFD, Buf: 0, Off: 0, Ref: uint32(h)},
+			{Kind: wire.PatchPtr, Buf: 0, Off: 8, Ref: 1},
+		},
+	}
+}

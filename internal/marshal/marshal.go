@@ -31,10 +31,11 @@ type MapInfo struct {
 
 // Object is a descriptor on the target.
 type Object struct {
-	Handle   wire.Handle
-	Kind     abi.Kind
-	Map      *MapInfo // of KindMap
-	LinkType uint32   // of KindLink, once it is known
+	Handle wire.Handle
+	Kind   abi.Kind
+	Map    *MapInfo // of KindMap
+	// Readable says that the tool may want to read(2) it.
+	Readable bool
 }
 
 // Objects finds what a tool's descriptors stand for.
@@ -44,6 +45,11 @@ type Objects interface {
 	// Foreign opens on the target what another descriptor of the tool refers
 	// to there, a cgroup for one. False: the target has nothing like it.
 	Foreign(fd int32) (wire.Handle, bool)
+	// Other returns a descriptor on the target of a kind that no call wants,
+	// if the tool has fd open: the kernel tells that from what is not open.
+	Other(fd int32) (wire.Handle, bool)
+	// LinkType asks the target for the type of a link, 0 if it does not say.
+	LinkType(o *Object) uint32
 }
 
 // Target is what marshalling needs to know of the target.
@@ -89,9 +95,14 @@ type output struct {
 	size    uint32
 	text    bool // only what was returned
 	onError bool // even if the call failed
+	partial bool // even if it failed for want of room, or of more to say
 	buf     int
 	except  []span // pointers, which the target replaced by its own
 	only    []span // if there are any, nothing else is copied
+	// The kernel has written unit bytes for each that it counts in the u32 at
+	// count of buffer parent. 0: all of it.
+	unit          uint32
+	parent, count int
 }
 
 // span is a part of a buffer.
@@ -107,12 +118,14 @@ type Request struct {
 	// Object is the first descriptor of the call, nil if there is none.
 	Object *Object
 
-	m       *Marshaller
-	mem     Memory
-	objs    Objects
-	outputs []output
-	known   []byte // is written to knownAt if the call succeeds
-	knownAt uint64
+	m        *Marshaller
+	mem      Memory
+	objs     Objects
+	outputs  []output
+	counter  bool   // the result is a perf event whose count can be read
+	returned bool   // the call returns how many bytes it has written
+	known    []byte // is written to knownAt if the call succeeds
+	knownAt  uint64
 }
 
 // badFD is a descriptor that no target has.
@@ -143,11 +156,15 @@ func (r *Request) fd(buf int, off uint32) *Object {
 	h, o := r.resolve(n)
 	switch {
 	case h != 0:
-		r.Call.Patches = append(r.Call.Patches, wire.Patch{Kind: wire.PatchFD, Buf: uint16(buf), Off: off, Ref: uint32(h)})
+		r.patchFD(buf, off, h)
 	case n != 0:
 		le.PutUint32(data[off:], badFD)
 	}
 	return o
+}
+
+func (r *Request) patchFD(buf int, off uint32, h wire.Handle) {
+	r.Call.Patches = append(r.Call.Patches, wire.Patch{Kind: wire.PatchFD, Buf: uint16(buf), Off: off, Ref: uint32(h)})
 }
 
 // resolve returns the target's name for a descriptor, 0 if it has none.
@@ -155,32 +172,62 @@ func (r *Request) resolve(n int32) (wire.Handle, *Object) {
 	if o := r.objs.Object(n); o != nil {
 		return o.Handle, o
 	}
-	if n > 0 {
-		if h, ok := r.objs.Foreign(n); ok {
-			return h, nil
-		}
+	if n <= 0 {
+		return 0, nil
 	}
-	return 0, nil
+	if h, ok := r.objs.Foreign(n); ok {
+		return h, nil
+	}
+	h, _ := r.objs.Other(n)
+	return h, nil
 }
 
-// maxMemory bounds a buffer of a call.
-const maxMemory = wire.MaxCallMemory / 2
+// str reads a string. One that is longer than any which the kernel takes is cut
+// where the kernel would still refuse it, or cut it as well.
+func (r *Request) str(addr uint64) (wire.Buf, unix.Errno) {
+	s, err := r.mem.String(addr)
+	if err != nil && err != unix.ENAMETOOLONG {
+		return wire.Buf{}, unix.EFAULT
+	}
+	return wire.Buf{Flags: wire.BufIn, Len: uint32(len(s) + 1), In: []byte(s)}, 0
+}
+
+// maxMemory bounds the buffers of a call, in one direction: they must fit into
+// a frame, with the rest of the call.
+const maxMemory = wire.MaxBody - 64<<10
+
+// fits refuses a call whose buffers do not fit into a frame.
+func (r *Request) fits() unix.Errno {
+	var in uint64
+	for _, b := range r.Call.Bufs {
+		in += uint64(len(b.In))
+	}
+	if in > maxMemory {
+		return r.tooLong(in)
+	}
+	return 0
+}
+
+// tooLong says that a call's memory does not fit into a frame.
+func (r *Request) tooLong(size uint64) unix.Errno {
+	r.m.warnOnce("%s moves %d bytes, but one call can move no more than %d to the target and back; it fails with E2BIG", r.Name, size, maxMemory)
+	return unix.E2BIG
+}
 
 // Finish writes what the call returned into the tool's memory.
 func (r *Request) Finish(reply *wire.CallReply) (int64, unix.Errno) {
 	errno := unix.Errno(reply.Errno)
-	k := 0
-	for i := range r.outputs {
-		if k >= len(reply.Out) {
-			break
-		}
-		o := &r.outputs[i]
-		data := reply.Out[k]
-		k++
-		if errno != 0 && !o.onError {
+	failed := errno
+	if size := r.outSize(); failed == unix.EMSGSIZE && size > maxMemory {
+		return 0, r.tooLong(size)
+	}
+	room := failed == unix.ENOENT || failed == unix.ENOSPC
+	for k := range r.outputs[:min(len(r.outputs), len(reply.Out))] {
+		o := &r.outputs[k]
+		if failed != 0 && !o.onError && !(o.partial && room) {
 			continue
 		}
-		if r.copyOut(o, data) != nil && errno == 0 {
+		if r.copyOut(o, reply.Out[k], r.written(o, reply)) != nil && errno == 0 {
 			errno = unix.EFAULT
 		}
 	}
@@ -192,15 +239,41 @@ func (r *Request) Finish(reply *wire.CallReply) (int64, unix.Errno) {
 	}
 	if r.Result != nil {
 		r.Result.Kind = abi.KindOf(reply.Link)
+		r.Result.Readable = r.counter || r.Result.Kind == abi.KindIter
 	}
 	return reply.Ret, 0
 }
 
-func (r *Request) copyOut(o *output, data []byte) error {
+func (r *Request) outSize() (n uint64) {
+	for i := range r.outputs {
+		n += uint64(r.outputs[i].size)
+	}
+	return n
+}
+
+// written returns how many bytes of an output the kernel has written.
+func (r *Request) written(o *output, reply *wire.CallReply) uint32 {
+	if r.returned {
+		return uint32(min(int64(o.size), max(reply.Ret, 0)))
+	}
+	for k := range r.outputs {
+		if o.unit != 0 && r.outputs[k].buf == o.parent && k < len(reply.Out) {
+			var n [4]byte // zeros at the end were not sent
+			if parent := reply.Out[k]; o.count < len(parent) {
+				copy(n[:], parent[o.count:])
+			}
+			return uint32(min(uint64(o.size), uint64(le.Uint32(n[:]))*uint64(o.unit)))
+		}
+	}
+	return o.size
+}
+
+// copyOut writes the first size bytes of an output.
+func (r *Request) copyOut(o *output, data []byte, size uint32) error {
 	if o.text {
 		return r.mem.WriteAt(o.addr, data[:min(len(data), int(o.size))])
 	}
-	full := make([]byte, o.size)
+	full := make([]byte, size)
 	copy(full, data)
 	sent := r.Call.Bufs[o.buf].In
 	for _, f := range o.except {
@@ -212,6 +285,9 @@ func (r *Request) copyOut(o *output, data []byte) error {
 		return r.mem.WriteAt(o.addr, full)
 	}
 	for _, f := range o.only {
+		if f.off+f.size > uint32(min(len(full), len(sent))) {
+			continue
+		}
 		now := full[f.off : f.off+f.size]
 		if bytes.Equal(now, sent[f.off:f.off+f.size]) {
 			continue

@@ -38,11 +38,10 @@ func (m *Marshaller) PerfEventOpen(mem Memory, objs Objects, args [6]uint64, edi
 		return nil, unix.EFAULT
 	}
 	size := le.Uint32(head[perfSize:])
-	if size == 0 {
-		size = perfMin
-	}
 	if size < perfMin || size > maxAttr {
-		return nil, unix.E2BIG
+		// 0 stands for the smallest. Of a size that cannot be, the kernel
+		// looks at nothing else: it answers with the one that it knows.
+		size = perfMin
 	}
 	ev := PerfEvent{Attr: make([]byte, size), PID: int32(args[1])}
 	if mem.ReadAt(args[0], ev.Attr) != nil {
@@ -53,6 +52,7 @@ func (m *Marshaller) PerfEventOpen(mem Memory, objs Objects, args [6]uint64, edi
 		return nil, e
 	}
 	gather(ev.Attr)
+	r.counter = !isOutput(ev.Attr)
 	if edit != nil {
 		edit(&ev)
 	}
@@ -60,6 +60,7 @@ func (m *Marshaller) PerfEventOpen(mem Memory, objs Objects, args [6]uint64, edi
 		Args: []uint64{0, uint64(ev.PID), args[2], args[3], args[4]}}
 	attr := r.addBuf(wire.Buf{Flags: wire.BufIn, Len: uint32(len(ev.Attr)), In: ev.Attr})
 	r.point(wire.PatchArg, 0, attr)
+	r.sizeBack(attr, args[0])
 	if ev.Path != "" {
 		r.point(attr, perfConfig1, r.addBuf(wire.Buf{Flags: wire.BufIn, Len: uint32(len(ev.Path) + 1), In: []byte(ev.Path)}))
 	}
@@ -70,6 +71,15 @@ func (m *Marshaller) PerfEventOpen(mem Memory, objs Objects, args [6]uint64, edi
 	return r, 0
 }
 
+// sizeBack has the size of an attribute copied back, which the kernel corrects
+// when it does not know some of it (perf_copy_attr).
+func (r *Request) sizeBack(buf int, addr uint64) {
+	b := &r.Call.Bufs[buf]
+	b.Flags |= wire.BufOut
+	r.Call.Flags |= wire.CallKeepOnError
+	r.outputs = append(r.outputs, output{addr: addr, size: b.Len, buf: buf, onError: true, only: []span{{perfSize, 4}}})
+}
+
 // probe reads the string that config1 of a kprobe or uprobe points to.
 func (r *Request) probe(ev *PerfEvent) unix.Errno {
 	t := le.Uint32(ev.Attr[perfType:])
@@ -78,6 +88,9 @@ func (r *Request) probe(ev *PerfEvent) unix.Errno {
 		return 0
 	}
 	s, err := r.mem.String(p)
+	if err == unix.ENAMETOOLONG {
+		return unix.E2BIG // perf_kprobe_init, perf_uprobe_init
+	}
 	if err != nil {
 		return unix.EFAULT
 	}
@@ -92,8 +105,7 @@ const gatherBytes = 1024
 // instead of for each one, which costs the traced process more than the record
 // does. The daemon looks at the ring on a short timer as well.
 func gather(attr []byte) {
-	const bpfOutput = 10 // PERF_COUNT_SW_BPF_OUTPUT
-	if le.Uint32(attr[perfType:]) != unix.PERF_TYPE_SOFTWARE || le.Uint64(attr[perfConfig:]) != bpfOutput {
+	if !isOutput(attr) {
 		return
 	}
 	flags := le.Uint64(attr[perfFlags:])
@@ -102,6 +114,11 @@ func gather(attr []byte) {
 		le.PutUint64(attr[perfFlags:], flags|watermark)
 		le.PutUint32(attr[perfWakeup:], gatherBytes)
 	}
+}
+
+// isOutput says whether an event is one of records that programs write.
+func isOutput(attr []byte) bool {
+	return le.Uint32(attr[perfType:]) == unix.PERF_TYPE_SOFTWARE && le.Uint64(attr[perfConfig:]) == unix.PERF_COUNT_SW_BPF_OUTPUT
 }
 
 // fdArg translates an argument that is a descriptor.
@@ -118,6 +135,9 @@ func (r *Request) fdArg(i int) *Object {
 	r.Call.Patches = append(r.Call.Patches, wire.Patch{Kind: wire.PatchFD, Buf: wire.PatchArg, Off: uint32(i), Ref: uint32(h)})
 	return o
 }
+
+// maxQuery is BPF_TRACE_MAX_PROGS, the most programs of an event.
+const maxQuery = 64
 
 // PerfIoctl marshals ioctl(fd, request, arg) on a perf event of ours.
 func (m *Marshaller) PerfIoctl(mem Memory, objs Objects, args [6]uint64) (*Request, unix.Errno) {
@@ -143,22 +163,24 @@ func (r *Request) ioctlArg(row *abi.Ioctl, arg uint64) unix.Errno {
 		r.fdArg(2)
 		return 0
 	case abi.ArgStr:
-		s, err := r.mem.String(arg)
-		if err != nil {
-			return unix.EFAULT
+		var e unix.Errno
+		if b, e = r.str(arg); e != 0 {
+			return e
 		}
-		b = wire.Buf{Flags: wire.BufIn, Len: uint32(len(s) + 1), In: []byte(s)}
 	case abi.ArgQuery, abi.ArgAttr:
 		var head [8]byte
 		if r.mem.ReadAt(arg, head[:]) != nil {
 			return unix.EFAULT
 		}
-		size = max(le.Uint32(head[4:]), perfMin)
-		if row.Arg == abi.ArgQuery {
-			size = 8 + 4*le.Uint32(head[:]) // struct perf_event_query_bpf
+		size = le.Uint32(head[4:])
+		if size < perfMin || size > maxAttr {
+			size = perfMin // see PerfEventOpen
 		}
-		if size > maxAttr {
-			return unix.E2BIG
+		if row.Arg == abi.ArgQuery {
+			size = 8 // struct perf_event_query_bpf, of more ids than are allowed
+			if n := le.Uint32(head[:]); n <= maxQuery {
+				size += 4 * n
+			}
 		}
 		b = wire.Buf{Flags: wire.BufIn, Len: size}
 	case abi.ArgIn:
@@ -174,8 +196,13 @@ func (r *Request) ioctlArg(row *abi.Ioctl, arg uint64) unix.Errno {
 	}
 	if row.Arg == abi.ArgOut || row.Arg == abi.ArgQuery {
 		b.Flags |= wire.BufOut
-		r.outputs = append(r.outputs, output{addr: arg, size: size, buf: len(r.Call.Bufs)})
+		r.outputs = append(r.outputs, output{addr: arg, size: size, buf: len(r.Call.Bufs), partial: true})
+		r.Call.Flags |= wire.CallKeepOnError
 	}
-	r.point(wire.PatchArg, 2, r.addBuf(b))
+	buf := r.addBuf(b)
+	r.point(wire.PatchArg, 2, buf)
+	if row.Arg == abi.ArgAttr {
+		r.sizeBack(buf, arg)
+	}
 	return 0
 }

@@ -24,6 +24,8 @@ var (
 func (p *procNode) OnAdd(ctx ctxt) {
 	local := p.NewPersistentInode(ctx, &fs.Inode{}, fs.StableAttr{Mode: unix.S_IFDIR, Ino: inode(LocalPath)})
 	p.AddChild(localName, local, true)
+	handles := p.NewPersistentInode(ctx, &handleDir{fs: p.fs}, fs.StableAttr{Mode: unix.S_IFDIR, Ino: inode(PlaceholderDir)})
+	p.AddChild(handlesName, handles, true)
 	root := p.NewPersistentInode(ctx, &node{fs: p.fs, path: "/"}, fs.StableAttr{Mode: unix.S_IFDIR, Ino: inode(TargetRoot)})
 	p.AddChild(rootName, root, true)
 }
@@ -31,7 +33,7 @@ func (p *procNode) OnAdd(ctx ctxt) {
 // Lookup finds what is ours, then what is the target's.
 func (p *procNode) Lookup(ctx ctxt, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	switch name {
-	case localName, rootName:
+	case localName, rootName, handlesName:
 		out.SetEntryTimeout(stable)
 		out.SetAttrTimeout(stable)
 		out.Mode = unix.S_IFDIR | 0o555

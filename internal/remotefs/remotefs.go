@@ -24,8 +24,13 @@ const (
 	// TargetRoot is where the target's root directory is.
 	TargetRoot = "/proc/" + rootName
 
-	localName = ".local"
-	rootName  = ".target"
+	// PlaceholderDir has a file for each handle of the session, by its number:
+	// what is read from it is read from what the target keeps under it.
+	PlaceholderDir = "/proc/" + handlesName + "/"
+
+	handlesName = ".handle"
+	localName   = ".local"
+	rootName    = ".target"
 )
 
 // Remote is the connection to the target.

@@ -29,6 +29,9 @@ func NewUserMirror(fd, size int) (*UserMirror, error) {
 	return &UserMirror{mem: mem, size: size}, nil
 }
 
+// maxDrain is how many bytes of records are passed on at once.
+const maxDrain = 1 << 20
+
 // Drain passes new records on, with send, which returns how far the kernel has
 // consumed. What cannot be sent now is tried again.
 func (u *UserMirror) Drain(send func([]byte) (uint64, error)) {
@@ -45,7 +48,7 @@ func (u *UserMirror) Drain(send func([]byte) (uint64, error)) {
 		off := int(pos & uint64(u.size-1))
 		length := sys.Load32(data, off)
 		n := recordSize(length)
-		if length&ringbufBusy != 0 || n > u.size || pos+uint64(n) > end {
+		if length&ringbufBusy != 0 || n > u.size || pos+uint64(n) > end || len(b) > 0 && len(b)+n > maxDrain {
 			break
 		}
 		// A record that crosses the end goes on behind it.

@@ -17,6 +17,8 @@ const (
 	msgListener = 'l' // from the tool's process: the filter's listener
 	msgStarted  = 's' // from the init: the tool's program runs
 	msgSignal   = 'S' // both: to deliver, or delivered to the whole group
+	msgOpen     = 'o' // to it: a number, and the path of a file to open
+	msgOpened   = 'O' // from it: that number, an errno, and the descriptor
 	msgExited   = 'x' // from it: wait status
 	msgFailed   = 'f' // from it: an Error as JSON
 )

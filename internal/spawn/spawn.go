@@ -9,11 +9,13 @@ package spawn
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"runtime"
+	"sync"
 	"syscall"
 
 	"golang.org/x/net/bpf"
@@ -60,6 +62,17 @@ type Tool struct {
 
 	cmd *exec.Cmd
 	ctl *channel
+
+	mu    sync.Mutex // protects following
+	opens map[uint32]chan opened
+	next  uint32
+	gone  bool
+}
+
+// opened is the answer to Open.
+type opened struct {
+	fd  int
+	err error
 }
 
 // Error is a failure to start the tool which is the tool's own.
@@ -187,8 +200,12 @@ type Event struct {
 
 // Next waits for the next event. io.EOF: the init is gone.
 func (t *Tool) Next() (Event, error) {
-	kind, body, _, err := t.ctl.receive()
+	kind, body, fds, err := t.ctl.receive()
+	for ; err == nil && kind == msgOpened && len(body) == 8; kind, body, fds, err = t.ctl.receive() {
+		t.opened(le.Uint32(body), unix.Errno(le.Uint32(body[4:])), fds)
+	}
 	if err != nil {
+		t.endOpens()
 		return Event{}, io.EOF
 	}
 	switch {
@@ -198,6 +215,59 @@ func (t *Tool) Next() (Event, error) {
 		return Event{Signal: syscall.Signal(le.Uint32(body))}, nil
 	}
 	return Event{}, fmt.Errorf("unexpected message %d from the init", kind)
+}
+
+// Open has the init open a file of the mounted tree, for reading and writing:
+// this process serves the tree and must not wait for itself. Somebody must be
+// in Next meanwhile.
+func (t *Tool) Open(path string) (int, error) {
+	answer := make(chan opened, 1)
+	t.mu.Lock()
+	if t.gone {
+		t.mu.Unlock()
+		return -1, errGone
+	}
+	t.next++
+	id := t.next
+	if t.opens == nil {
+		t.opens = make(map[uint32]chan opened)
+	}
+	t.opens[id] = answer
+	t.mu.Unlock()
+	if err := t.ctl.send(msgOpen, append(le.AppendUint32(nil, id), path...)); err != nil {
+		return -1, err
+	}
+	a := <-answer
+	return a.fd, a.err
+}
+
+var errGone = errors.New("the tool's init is gone")
+
+func (t *Tool) opened(id uint32, errno unix.Errno, fds []int) {
+	t.mu.Lock()
+	answer := t.opens[id]
+	delete(t.opens, id)
+	t.mu.Unlock()
+	a := opened{fd: -1, err: errno}
+	if errno == 0 && len(fds) == 1 {
+		a = opened{fd: fds[0]}
+	}
+	if answer != nil {
+		answer <- a
+	} else if a.err == nil {
+		unix.Close(a.fd)
+	}
+}
+
+// endOpens fails what waits in Open.
+func (t *Tool) endOpens() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.gone = true
+	for id, answer := range t.opens {
+		answer <- opened{-1, errGone}
+		delete(t.opens, id)
+	}
 }
 
 // Signal has the init send a signal to the tool.
@@ -210,6 +280,7 @@ func (t *Tool) End() { t.cmd.Process.Kill() }
 
 // Kill is End, and waits.
 func (t *Tool) Kill() {
+	t.endOpens()
 	t.cmd.Process.Kill()
 	t.cmd.Wait()
 	t.ctl.f.Close()

@@ -236,8 +236,8 @@ func lookPath(name string) (string, error) {
 	return "", &Error{127, fmt.Sprintf("%s: not found; is it installed on this host? (PATH is %s)", name, os.Getenv("PATH"))}
 }
 
-// relay sends the tool the signals that the supervisor passes on, and ends
-// everything when the supervisor is gone.
+// relay sends the tool the signals that the supervisor passes on, opens files
+// for it, and ends everything when the supervisor is gone.
 func (s *stage) relay(pid int) {
 	for {
 		kind, body, _, err := s.ctl.receive()
@@ -245,10 +245,26 @@ func (s *stage) relay(pid int) {
 			unix.Kill(-1, unix.SIGKILL)
 			os.Exit(125)
 		}
-		if kind == msgSignal && len(body) == 4 {
+		switch {
+		case kind == msgSignal && len(body) == 4:
 			unix.Kill(pid, unix.Signal(le.Uint32(body)))
+		case kind == msgOpen && len(body) > 4:
+			s.open(le.Uint32(body), string(body[4:]))
 		}
 	}
+}
+
+// open opens a file of the tree for the supervisor, which cannot: it serves it.
+func (s *stage) open(id uint32, path string) {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	answer := le.AppendUint32(nil, id)
+	if err != nil {
+		e, _ := err.(unix.Errno)
+		s.ctl.send(msgOpened, le.AppendUint32(answer, uint32(e)))
+		return
+	}
+	defer unix.Close(fd)
+	s.ctl.send(msgOpened, le.AppendUint32(answer, 0), fd)
 }
 
 func (s *stage) report(signals <-chan os.Signal) {

@@ -14,6 +14,10 @@ import (
 // arrayTick is how old the tool's view of a mapped array may get.
 const arrayTick = 20 * time.Millisecond
 
+// maxArray is the largest array that is kept in step, in bytes: a bpfd maps no
+// more.
+const maxArray = 64 << 20
+
 // arrayState is a mmapable array that the tool has mapped: a libbpf program's
 // .data, .bss or .rodata. The tool, the target and the shadow of what both had
 // last are merged word by word.
@@ -41,10 +45,7 @@ func newArrays(target *rpc.Client) *arrays {
 // open maps size bytes of the object's memfd and fills them from the target.
 func (a *arrays) open(o *object, size int) error {
 	size = (size + 7) &^ 7
-	if o.array != nil {
-		if len(o.array.mem) < size {
-			return unix.EINVAL
-		}
+	if o.array.Load() != nil {
 		return nil
 	}
 	if err := unix.Ftruncate(o.memfd, int64(size)); err != nil {
@@ -59,7 +60,7 @@ func (a *arrays) open(o *object, size int) error {
 		unix.Munmap(mem)
 		return err
 	}
-	o.array = st
+	o.array.Store(st)
 	a.mu.Lock()
 	a.all[st] = true
 	a.mu.Unlock()
@@ -70,35 +71,57 @@ func (a *arrays) open(o *object, size int) error {
 	return nil
 }
 
+const (
+	// maxWords are sent at once, and sent again while there are more.
+	maxWords = 64 << 10
+	// fullReply is of which size on a target may have more to tell: it leaves
+	// for the next time what does not fit.
+	fullReply = 4 << 20
+)
+
 // merge sends what the tool has changed. It asks for what the target has
 // changed if the tool has changed something, or if pull is set.
 func (st *arrayState) merge(pull bool) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.mem == nil {
-		return nil
-	}
-	req := wire.Memory{Handle: st.o.Handle, Size: uint32(len(st.mem))}
-	for off := 0; off < len(st.mem); off += 8 {
-		if old, v := le.Uint64(st.shadow[off:]), le.Uint64(st.mem[off:]); old != v {
-			req.Words = append(req.Words, wire.Word{Off: uint32(off), Old: old, New: v})
-			le.PutUint64(st.shadow[off:], v)
+	for at := 0; st.mem != nil; {
+		req := wire.Memory{Handle: st.o.Handle, Size: uint32(len(st.mem))}
+		for ; at < len(st.mem) && len(req.Words) < maxWords; at += 8 {
+			if old, v := le.Uint64(st.shadow[at:]), sys.Load64(st.mem, at); old != v {
+				req.Words = append(req.Words, wire.Word{Off: uint32(at), Old: old, New: v})
+				le.PutUint64(st.shadow[at:], v)
+			}
+		}
+		if !pull && len(req.Words) == 0 {
+			return nil
+		}
+		got, err := st.exchange(&req)
+		if err != nil {
+			return err
+		}
+		if at >= len(st.mem) && got < fullReply {
+			return nil
 		}
 	}
-	if !pull && len(req.Words) == 0 {
-		return nil
-	}
+	return nil
+}
+
+// exchange sends words and applies what the target says of its own; it returns
+// how many bytes that were.
+func (st *arrayState) exchange(req *wire.Memory) (int, error) {
 	var reply wire.MemoryReply
-	if err := st.all.target.Do(wire.TypeMemory, &req, &reply); err != nil {
-		return err
+	if err := st.all.target.Do(wire.TypeMemory, req, &reply); err != nil {
+		return 0, err
 	}
 	if reply.Errno != 0 {
-		return unix.Errno(reply.Errno)
+		return 0, unix.Errno(reply.Errno)
 	}
+	n := 0
 	for _, run := range reply.Runs {
 		st.apply(run)
+		n += len(run.Bytes)
 	}
-	return nil
+	return n, nil
 }
 
 // apply takes over the target's words, on top of what the tool did meanwhile.

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
@@ -10,6 +9,7 @@ import (
 	"bpfd/internal/kernel"
 	"bpfd/internal/marshal"
 	"bpfd/internal/remotefs"
+	"bpfd/internal/tracee"
 	"bpfd/internal/wire"
 
 	"golang.org/x/sys/unix"
@@ -49,7 +49,7 @@ var namespaces = map[string]bool{"net": true, "cgroup": true, "pid": true, "mnt"
 // Foreign implements marshal.Objects: a directory or a namespace of the
 // target's that the tool has opened in our view of it is opened there.
 func (v *view) Foreign(fd int32) (wire.Handle, bool) {
-	path, err := v.r.thread.Link("fd/" + strconv.Itoa(int(fd)))
+	path, err := v.link(fd)
 	if err != nil {
 		return 0, false
 	}
@@ -59,6 +59,15 @@ func (v *view) Foreign(fd int32) (wire.Handle, bool) {
 	} else if !targetPath(path) || strings.HasPrefix(path, remotefs.LocalPath) {
 		return 0, false
 	}
+	return v.open(path)
+}
+
+func (v *view) link(fd int32) (string, error) {
+	return v.r.thread.Link("fd/" + strconv.Itoa(int(fd)))
+}
+
+// open opens a file of the target for the call.
+func (v *view) open(path string) (wire.Handle, bool) {
 	h := v.s.target.NewHandle()
 	var reply wire.OpenReply
 	if v.s.target.Do(wire.TypeOpen, &wire.Open{Result: h, Flags: wire.OpenRead, Path: path}, &reply) != nil || reply.Errno != 0 {
@@ -66,6 +75,30 @@ func (v *view) Foreign(fd int32) (wire.Handle, bool) {
 	}
 	v.foreign = append(v.foreign, h)
 	return h, true
+}
+
+// Other implements marshal.Objects.
+func (v *view) Other(fd int32) (wire.Handle, bool) {
+	path, err := v.link(fd)
+	if err != nil {
+		return 0, false
+	}
+	if strings.HasPrefix(path, "socket:") {
+		v.s.warnOnce("the tool hands one of its sockets to the kernel's BPF, which is the target's: it has no sockets of this host, so the call fails")
+	}
+	return v.open("/dev/null")
+}
+
+// LinkType implements marshal.Objects.
+func (v *view) LinkType(o *marshal.Object) uint32 {
+	if t := v.o.link.Load(); t != 0 { // what was looked up last is the link
+		return t
+	}
+	var reply wire.CallReply
+	if v.s.target.Do(wire.TypeCall, marshal.LinkInfoCall(o.Handle), &reply) == nil && reply.Errno == 0 {
+		v.o.link.Store(marshal.ParseLinkType(&reply))
+	}
+	return v.o.link.Load()
 }
 
 func (v *view) close() {
@@ -97,7 +130,22 @@ func (s *Supervisor) bpf(r *request) answer {
 	if errno != 0 {
 		return fail(errno)
 	}
-	return s.run(r, req, true)
+	if cmd == abi.BPF_PROG_TEST_RUN {
+		s.runs.Add(1)
+	}
+	a := s.run(r, req, true)
+	switch cmd {
+	case abi.BPF_PROG_TEST_RUN:
+		s.runs.Add(1)
+		s.arrays.flush(true) // what the program wrote is there when the call returns
+	case abi.BPF_MAP_UPDATE_ELEM, abi.BPF_MAP_UPDATE_BATCH:
+		s.arrays.flush(true)
+	case abi.BPF_MAP_FREEZE:
+		if a.errno == 0 {
+			v.o.frozen.Store(true) // it was looked up last
+		}
+	}
+	return a
 }
 
 // run has the target make a call and hands over its result.
@@ -112,10 +160,10 @@ func (s *Supervisor) run(r *request, req *marshal.Request, cloexec bool) answer 
 	val, errno := req.Finish(&reply)
 	s.trace(r, req, val, errno)
 	if errno != 0 {
+		if reply.Errno == 0 && req.Result != nil {
+			s.drop(req.Result.Handle) // made, but the tool cannot be told
+		}
 		return fail(errno)
-	}
-	if req.Object != nil && req.Object.Kind == abi.KindLink && req.Name == "BPF_OBJ_GET_INFO_BY_FD" && len(reply.Out) > 1 && len(reply.Out[1]) >= 4 {
-		req.Object.LinkType = le.Uint32(reply.Out[1])
 	}
 	if req.Result == nil {
 		return value(val)
@@ -124,11 +172,7 @@ func (s *Supervisor) run(r *request, req *marshal.Request, cloexec bool) answer 
 	if o.Kind == abi.KindMap && o.Map == nil {
 		s.describe(o)
 	}
-	a := s.place(r, o, cloexec)
-	if a.errno == 0 && o.Kind == abi.KindIter {
-		s.fillIterator(o)
-	}
-	return a
+	return s.place(r, o, cloexec)
 }
 
 // describe asks the target for the sizes of a map that the tool has opened by
@@ -150,21 +194,9 @@ func (s *Supervisor) kernelBTF(o *marshal.Object) []byte {
 	return s.kernel.BTF()
 }
 
-// maxIterator bounds the text of an iterator.
-const maxIterator = 64 << 20
-
-// fillIterator copies an iterator's text into its placeholder, from where the
-// tool reads it.
-func (s *Supervisor) fillIterator(o *object) {
-	for off := 0; off < maxIterator; {
-		var reply wire.BytesReply
-		req := wire.Read{Handle: o.Handle, Off: wire.NoOffset, Len: 64 << 10}
-		if s.target.Do(wire.TypeRead, &req, &reply) != nil || reply.Errno != 0 || len(reply.Bytes) == 0 {
-			return
-		}
-		unix.Pwrite(o.memfd, reply.Bytes, int64(off))
-		off += len(reply.Bytes)
-	}
+// drop closes a handle on the target.
+func (s *Supervisor) drop(h wire.Handle) {
+	s.target.Post(wire.TypeClose, &wire.Close{Handles: []wire.Handle{h}})
 }
 
 // perfEventOpen answers perf_event_open(2).
@@ -192,9 +224,12 @@ func (s *Supervisor) editEvent(r *request, ev *marshal.PerfEvent) {
 
 // perfIoctl answers ioctl(2) on perf events.
 func (s *Supervisor) perfIoctl(r *request) answer {
-	if s.objects.lookup(r.thread, int(int32(r.Args[0]))) == nil {
-		return resume
+	fd := int(int32(r.Args[0]))
+	o := s.objects.lookup(r.thread, fd)
+	if o == nil || o.Kind != abi.KindPerf {
+		return resume // ENOTTY, of what else stands for an object as well
 	}
+	s.legible(r, o, fd)
 	v := &view{s: s, r: r}
 	defer v.close()
 	req, errno := s.marshal.PerfIoctl(r.thread, v, r.Args)
@@ -259,13 +294,11 @@ func (s *Supervisor) serveFiles() (*remotefs.FS, error) {
 // fdinfo returns what the target says of a descriptor of the tool's; inner is
 // a process in the tool's pid namespace.
 func (s *Supervisor) fdinfo(inner, fd int) ([]byte, bool) {
-	var st unix.Stat_t
-	path := fmt.Sprintf("/proc/self/fd/%d/%d/fd/%d", s.tool.Procfs.Fd(), inner, fd)
-	link, err := os.Readlink(path)
-	if err != nil || !strings.HasPrefix(link, "/memfd:") || unix.Stat(path, &st) != nil {
+	id, err := tracee.Identify(fmt.Sprintf("/proc/self/fd/%d/%d/fd/%d", s.tool.Procfs.Fd(), inner, fd))
+	if err != nil {
 		return nil, false
 	}
-	o := s.objects.byInode(uint64(st.Dev), st.Ino)
+	o := s.objects.find(id)
 	if o == nil {
 		return nil, false
 	}

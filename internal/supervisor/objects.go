@@ -3,6 +3,7 @@ package supervisor
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"bpfd/internal/marshal"
 	"bpfd/internal/tracee"
@@ -15,21 +16,30 @@ import (
 // memfd, which the tool may duplicate, pass on and map like the real thing.
 type object struct {
 	marshal.Object
-	id    tracee.Identity
 	name  string // what /proc/PID/fd shows for the real thing
-	memfd int
-	watch int
-	event int  // eventfd in the tool's epoll instances, -1 before the first
-	level bool // stays ready: a pidfd
+	level bool   // stays ready: a pidfd
 
 	// guarded by the registry's mu
-	open    bool // the tool has the memfd open or mapped
+	backs   []*back // what stands for it, the first one from the beginning
+	memfd   int     // of what the tool maps, -1 if there is none
+	event   int     // eventfd in the tool's epoll instances, -1 before the first
 	sockets map[int]tracee.Identity
 	ready   bool // what waits for it may go on
 
-	ring  *ringState
-	array *arrayState
-	walk  *walkState
+	mapping sync.Mutex // held while a mapping of the tool's is prepared
+	ring    atomic.Pointer[ringState]
+	array   atomic.Pointer[arrayState]
+	frozen  atomic.Bool
+	link    atomic.Uint32 // type of a link, 0 before it is known
+	walk    *walkState
+}
+
+// back is a file that stands for an object.
+type back struct {
+	o     *object
+	id    tracee.Identity
+	watch int
+	opens int // how many times the tool has it open, each with all its copies and mappings
 }
 
 // registry finds the object behind a tool's descriptor, and notices when the
@@ -46,7 +56,7 @@ type registry struct {
 
 	mu      sync.Mutex // protects following
 	byID    map[tracee.Identity]*object
-	byWatch map[int]*object
+	byWatch map[int]*back
 	bySock  map[int]*object
 }
 
@@ -58,7 +68,7 @@ func newRegistry(target poster) (*registry, error) {
 	r := &registry{
 		target:  target,
 		byID:    make(map[tracee.Identity]*object),
-		byWatch: make(map[int]*object),
+		byWatch: make(map[int]*back),
 		bySock:  make(map[int]*object),
 	}
 	var err error
@@ -82,12 +92,10 @@ func (r *registry) lookup(t tracee.Thread, fd int) *object {
 	if err != nil {
 		return nil
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.byID[id]
+	return r.find(id)
 }
 
-// create makes the placeholder of o and returns a descriptor for the tool,
+// create makes a memfd that stands for o and returns a descriptor for the tool,
 // which the caller closes when it has handed it over: from then on the object
 // lives as long as the tool's copies.
 func (r *registry) create(o *object) (int, error) {
@@ -95,27 +103,73 @@ func (r *registry) create(o *object) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("memfd_create: %w", err)
 	}
-	path := fmt.Sprintf("/proc/self/fd/%d", memfd)
-	o.memfd, o.event, o.open = memfd, -1, true
-	if o.id, err = tracee.Thread(unix.Getpid()).Descriptor(memfd); err != nil {
+	// Opened anew, so that closing it is told apart from closing ours.
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", memfd), unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err == nil {
+		if err = r.adopt(o, fd); err != nil {
+			unix.Close(fd)
+		}
+	}
+	if err != nil {
 		unix.Close(memfd)
 		return -1, err
-	}
-	if o.watch, err = unix.InotifyAddWatch(r.inotify, path, unix.IN_CLOSE_WRITE); err != nil {
-		unix.Close(memfd)
-		return -1, fmt.Errorf("inotify_add_watch: %w (fs.inotify.max_user_watches)", err)
 	}
 	r.mu.Lock()
-	r.byID[o.id] = o
-	r.byWatch[o.watch] = o
+	o.memfd = memfd
 	r.mu.Unlock()
-	// Opened anew, so that closing it is told apart from closing ours.
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		r.remove(o)
-		return -1, err
-	}
 	return fd, nil
+}
+
+// adopt has an open file stand for o, which lives at least until the last copy
+// and mapping of it are gone.
+func (r *registry) adopt(o *object, fd int) error {
+	id, err := tracee.Thread(unix.Getpid()).Descriptor(fd)
+	if err != nil {
+		return err
+	}
+	watch, err := unix.InotifyAddWatch(r.inotify, fmt.Sprintf("/proc/self/fd/%d", fd), unix.IN_CLOSE_WRITE)
+	if err != nil {
+		return fmt.Errorf("inotify_add_watch: %w (fs.inotify.max_user_watches)", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(o.backs) == 0 {
+		o.event, o.memfd = -1, -1
+	}
+	b := r.byWatch[watch]
+	if b == nil { // else it is the same file, opened again
+		b = &back{o: o, id: id, watch: watch}
+		o.backs = append(o.backs, b)
+		r.byWatch[watch] = b
+		r.byID[id] = o
+	}
+	b.opens++
+	return nil
+}
+
+// standsAs says whether an identity is that of the object's memfd, or of
+// another file that stands for it. Neither: it is a socket.
+func (r *registry) standsAs(o *object, id tracee.Identity) (memfd, other bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, b := range o.backs {
+		if b.id == id {
+			// A file that is read comes first, and a memfd when it is mapped.
+			memfd = i > 0 || !o.Readable
+			return memfd, !memfd
+		}
+	}
+	return false, false
+}
+
+// gone says whether nothing stands for an object any more; mu is held.
+func (o *object) gone() bool {
+	for _, b := range o.backs {
+		if b.opens > 0 {
+			return false
+		}
+	}
+	return len(o.sockets) == 0
 }
 
 // drain handles what the tool has closed.
@@ -133,23 +187,23 @@ func (r *registry) drain() {
 			mask := le.Uint32(b[4:])
 			b = b[unix.SizeofInotifyEvent+le.Uint32(b[12:]):]
 			if mask&unix.IN_CLOSE_WRITE != 0 {
-				r.closedMemfd(wd)
+				r.closedFile(wd)
 			}
 		}
 	}
 }
 
-func (r *registry) closedMemfd(wd int) {
+func (r *registry) closedFile(wd int) {
 	r.mu.Lock()
-	o := r.byWatch[wd]
+	b := r.byWatch[wd]
 	gone := false
-	if o != nil {
-		o.open = false
-		gone = len(o.sockets) == 0
+	if b != nil {
+		b.opens--
+		gone = b.o.gone()
 	}
 	r.mu.Unlock()
 	if gone {
-		r.remove(o)
+		r.remove(b.o)
 	}
 }
 
@@ -162,7 +216,7 @@ func (r *registry) closedSocket(sock int) {
 		delete(r.bySock, sock)
 		delete(r.byID, o.sockets[sock])
 		delete(o.sockets, sock)
-		gone = !o.open && len(o.sockets) == 0
+		gone = o.gone()
 	}
 	r.mu.Unlock()
 	unix.Close(sock)
@@ -174,31 +228,42 @@ func (r *registry) closedSocket(sock int) {
 // remove forgets an object and closes it on the target.
 func (r *registry) remove(o *object) {
 	r.mu.Lock()
-	if r.byWatch[o.watch] != o {
-		r.mu.Unlock()
-		return
+	backs := o.backs
+	o.backs = nil
+	for _, b := range backs {
+		delete(r.byID, b.id)
+		delete(r.byWatch, b.watch)
 	}
-	delete(r.byID, o.id)
-	delete(r.byWatch, o.watch)
 	r.mu.Unlock()
-	unix.InotifyRmWatch(r.inotify, uint32(o.watch))
+	if backs == nil {
+		return // another thread was faster
+	}
+	for _, b := range backs {
+		unix.InotifyRmWatch(r.inotify, uint32(b.watch))
+	}
 	r.target.Post(wire.TypeClose, &wire.Close{Handles: []wire.Handle{o.Handle}})
 	r.removed(o)
-	o.release()
+	r.release(o)
 }
 
 // release frees what the object holds here.
-func (o *object) release() {
-	if o.ring != nil {
-		o.ring.close()
+func (r *registry) release(o *object) {
+	o.mapping.Lock()
+	defer o.mapping.Unlock()
+	if ring := o.ring.Load(); ring != nil {
+		ring.close()
 	}
-	if o.array != nil {
-		o.array.close()
+	if array := o.array.Load(); array != nil {
+		array.close()
 	}
-	unix.Close(o.memfd)
-	if o.event >= 0 {
-		unix.Close(o.event)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, fd := range []int{o.memfd, o.event} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
 	}
+	o.memfd, o.event = -1, -1
 }
 
 // watchCloses handles closes while the tool makes no calls, until stop is
@@ -227,9 +292,9 @@ func (r *registry) watchCloses(stop int) {
 	}
 }
 
-// byInode returns the object whose placeholder is the file with that identity.
-func (r *registry) byInode(dev, ino uint64) *object {
+// find returns the object behind a file, nil if it is none of ours.
+func (r *registry) find(id tracee.Identity) *object {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.byID[tracee.Identity{Dev: dev, Ino: ino}]
+	return r.byID[id]
 }

@@ -101,10 +101,10 @@ func (r *rings) remove(st *ringState) {
 // open connects a mirror with the target's ring.
 func (r *rings) open(o *object, kind wire.StreamKind, m *ring.Mirror) error {
 	st := &ringState{o: o, rings: r, mirror: m, credited: uint64(m.Size())}
-	o.ring = st
+	o.ring.Store(st)
 	id, err := r.target.OpenStream(wire.Stream{Kind: kind, Handle: o.Handle, Size: uint64(m.Size()), Credit: st.credited}, st)
 	if err != nil {
-		o.ring = nil
+		o.ring.Store(nil)
 		m.Close()
 		return err
 	}

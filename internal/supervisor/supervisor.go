@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -50,15 +51,17 @@ type Supervisor struct {
 	fs        *remotefs.FS
 	triggers  triggers
 	userRings *userRings
-	warned    sync.Map   // messages that were given
-	traceMu   sync.Mutex // held while writing to opts.Trace
+	walks     map[*object]bool // with a walk; only the thread that receives calls uses it
+	runs      atomic.Uint64    // how often the tool had a program run
+	warned    sync.Map         // messages that were given
+	traceMu   sync.Mutex       // held while writing to opts.Trace
 	running   sync.WaitGroup
 }
 
 // Run runs a tool against a target and returns its exit status, 128+N if a
 // signal ended it. The caller closes target.
 func Run(target *rpc.Client, opts Options) (status int, err error) {
-	s := &Supervisor{target: target, opts: opts, kernel: kernel.New(target)}
+	s := &Supervisor{target: target, opts: opts, walks: make(map[*object]bool), kernel: kernel.New(target)}
 	if s.objects, err = newRegistry(target); err != nil {
 		return 0, err
 	}
@@ -292,10 +295,28 @@ func (s *Supervisor) answer(row *trap, r *request) {
 	}
 }
 
+// placeholder makes what stands for o: a file that reads from the target if the
+// tool may read, else a memfd.
+func (s *Supervisor) placeholder(o *object) (int, error) {
+	if !o.Readable {
+		return s.objects.create(o)
+	}
+	fd, err := s.tool.Open(fmt.Sprint(remotefs.PlaceholderDir, o.Handle))
+	if err != nil {
+		return -1, fmt.Errorf("cannot open a placeholder: %w", err)
+	}
+	if err := s.objects.adopt(o, fd); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
 // place gives the tool a descriptor that stands for o.
 func (s *Supervisor) place(r *request, o *object, cloexec bool) answer {
-	fd, err := s.objects.create(o)
+	fd, err := s.placeholder(o)
 	if err != nil {
+		s.drop(o.Handle)
 		s.opts.Warn(err.Error())
 		return fail(unix.ENOMEM)
 	}

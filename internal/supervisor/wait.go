@@ -3,6 +3,7 @@ package supervisor
 import (
 	"runtime"
 
+	"bpfd/internal/abi"
 	"bpfd/internal/tracee"
 
 	"golang.org/x/sys/unix"
@@ -24,7 +25,7 @@ func epollEventSize() int {
 func (s *Supervisor) epollCtl(r *request) answer {
 	epfd, op, fd := int(int32(r.Args[0])), int(r.Args[1]), int(int32(r.Args[2]))
 	o := s.objects.lookup(r.thread, fd)
-	if o == nil {
+	if o == nil || !o.waitable() {
 		return resume
 	}
 	var ev unix.EpollEvent
@@ -52,6 +53,18 @@ func (s *Supervisor) epollCtl(r *request) answer {
 		return fail(err.(unix.Errno))
 	}
 	return value(0)
+}
+
+// waitable says whether an object can be waited for: others are always ready,
+// as the kernel's are.
+func (o *object) waitable() bool {
+	switch o.Kind {
+	case abi.KindPerf, abi.KindPidfd:
+		return true
+	case abi.KindMap:
+		return o.Map != nil && (o.Map.Type == abi.BPF_MAP_TYPE_RINGBUF || o.Map.Type == abi.BPF_MAP_TYPE_USER_RINGBUF)
+	}
+	return false
 }
 
 // eventfd returns the object's eventfd, which it makes the first time.
@@ -93,8 +106,8 @@ func (r *registry) wake(o *object) {
 func (r *registry) wakeAll() {
 	r.mu.Lock()
 	list := make([]*object, 0, len(r.byWatch))
-	for _, o := range r.byWatch {
-		list = append(list, o)
+	for _, b := range r.byWatch {
+		list = append(list, b.o)
 	}
 	r.mu.Unlock()
 	for _, o := range list {
@@ -143,10 +156,14 @@ func (s *Supervisor) selectCall(r *request) answer {
 // pollable makes a descriptor of the tool one that the kernel can poll.
 func (s *Supervisor) pollable(r *request, fd int) {
 	o := s.objects.lookup(r.thread, fd)
-	if o == nil {
+	if o == nil || !o.waitable() {
 		return
 	}
-	if id, err := r.thread.Descriptor(fd); err == nil && id == o.id {
+	id, err := r.thread.Descriptor(fd)
+	if err != nil {
+		return
+	}
+	if memfd, other := s.objects.standsAs(o, id); memfd || other {
 		s.replace(r, o, fd)
 		return
 	}
@@ -166,7 +183,7 @@ func (s *Supervisor) pollable(r *request, fd int) {
 		}
 	}
 	unix.Close(ours)
-	if o.ring != nil && o.ring.pending() {
+	if ring := o.ring.Load(); ring != nil && ring.pending() {
 		s.objects.wake(o)
 	}
 }
@@ -193,7 +210,7 @@ func (s *Supervisor) replace(r *request, o *object, fd int) {
 		return
 	}
 	s.objects.addSocket(o, p[0], id)
-	if err := s.listener.ReplaceFD(r.ID, p[1], fd, true); err != nil {
+	if err := s.listener.ReplaceFD(r.ID, p[1], fd, r.thread.CloseOnExec(fd)); err != nil {
 		s.objects.closedSocket(p[0])
 	}
 }
@@ -207,7 +224,7 @@ func (r *registry) addSocket(o *object, sock int, id tracee.Identity) {
 	o.sockets[sock] = id
 	r.byID[id] = o
 	r.bySock[sock] = o
-	if o.ready || o.ring != nil && o.ring.pending() {
+	if ring := o.ring.Load(); o.ready || ring != nil && ring.pending() {
 		o.ready = true
 		unix.Write(sock, []byte{1})
 	}

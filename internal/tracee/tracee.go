@@ -42,7 +42,8 @@ func (t Thread) move(f func(int, uint64, []byte) (int, unix.Errno), addr uint64,
 // maxString is PATH_MAX.
 const maxString = 4096
 
-// String reads a NUL-terminated string of at most PATH_MAX bytes.
+// String reads a NUL-terminated string. Of one that is longer than PATH_MAX it
+// returns the first PATH_MAX bytes, and ENAMETOOLONG.
 func (t Thread) String(addr uint64) (string, error) {
 	var b []byte
 	for len(b) < maxString {
@@ -56,7 +57,7 @@ func (t Thread) String(addr uint64) (string, error) {
 		}
 		b = append(b, chunk...)
 	}
-	return "", unix.ENAMETOOLONG
+	return string(b[:maxString]), unix.ENAMETOOLONG
 }
 
 // Identity names an open file's inode.
@@ -71,6 +72,24 @@ func (t Thread) Descriptor(fd int) (Identity, error) {
 	path = strconv.AppendInt(path, int64(fd), 10)
 	path = append(path, 0)
 	return identify(path)
+}
+
+// Identify says what file a path leads to.
+func Identify(path string) (Identity, error) { return identify(append([]byte(path), 0)) }
+
+// CloseOnExec says whether a descriptor of the thread's has FD_CLOEXEC set.
+func (t Thread) CloseOnExec(fd int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", int(t), fd))
+	if err != nil {
+		return true
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "flags:"); ok { // proc_pid_fdinfo(5)
+			flags, err := strconv.ParseUint(strings.TrimSpace(v), 8, 64)
+			return err == nil && flags&unix.O_CLOEXEC != 0
+		}
+	}
+	return true
 }
 
 // Link returns what a magic link of the thread's directory in /proc says.

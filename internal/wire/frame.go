@@ -28,8 +28,8 @@ const (
 	// HeaderSize is the size of an encoded Header.
 	HeaderSize = 12
 	// MaxBody is the largest body of a frame. The largest thing that must fit
-	// in one is a program of BPF_COMPLEXITY_LIMIT_INSNS (1 M) instructions.
-	MaxBody = 16 << 20
+	// in one is a verifier's log, for which libbpf has 16 MiB.
+	MaxBody = 17 << 20
 )
 
 // ErrTooLong is returned for a frame whose header announces more than MaxBody.
