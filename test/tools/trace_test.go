@@ -1,7 +1,6 @@
 package tools
 
 import (
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -53,42 +52,6 @@ func compareShapes(t *testing.T, cases []shape, env ...string) {
 			}
 		})
 	}
-}
-
-func TestBpftrace(t *testing.T) {
-	need(t, "bpftrace")
-	one := func(name, program string, want ...string) shape {
-		return shape{name, []string{"bpftrace", "-e", program}, want}
-	}
-	const exit = " interval:s:1 { exit(); }"
-	compareShapes(t, []shape{
-		one("begin", `BEGIN { printf("hello %d\n", 42); exit(); }`, `^hello 42$`),
-		one("end", `BEGIN { exit(); } END { printf("the end\n"); }`, `^the end$`),
-		one("count", `tracepoint:syscalls:sys_enter_openat { @[comm] = count(); }`+exit, `^@\[\S+\]: [1-9]`),
-		one("str", `tracepoint:syscalls:sys_enter_openat { printf("open %s\n", str(args->filename)); }`+exit, `^open /etc/hostname$`, `^open /nonexistent$`),
-		one("hist", `tracepoint:syscalls:sys_exit_read /args->ret > 0/ { @bytes = hist(args->ret); }`+exit, `^@bytes:`, `\|@`),
-		one("lhist", `tracepoint:syscalls:sys_exit_read /args->ret > 0/ { @b = lhist(args->ret, 0, 1000, 100); }`+exit, `^@b:`, `\|@`),
-		one("sum", `tracepoint:syscalls:sys_exit_read /args->ret > 0/ { @s = sum(args->ret); @a = avg(args->ret); @m = max(args->ret); }`+exit, `^@s: [1-9]`, `^@a: `, `^@m: [1-9]`),
-		one("stats", `tracepoint:sched:sched_switch { @ = stats(args->prev_prio); }`+exit, `count [1-9]`),
-		one("kstack", `tracepoint:sched:sched_switch { @[kstack(3)] = count(); }`+exit, `__schedule\+`, `^\]: [1-9]`),
-		one("ustack", `tracepoint:syscalls:sys_enter_openat { @[ustack(2), comm] = count(); }`+exit, `\]: [1-9]`),
-		one("profile", `profile:hz:99 { @ = count(); }`+exit, `^@: [1-9]`),
-		one("uprobe", `uprobe:/bin/bash:readline { @ = count(); } BEGIN { printf("attached\n"); }`+exit, `^attached$`),
-		one("time", `BEGIN { @start = nsecs; } interval:ms:200 { printf("%d\n", (nsecs - @start) / 100000000); exit(); }`, `^[12]$`),
-		one("clear", `tracepoint:syscalls:sys_enter_openat { @[comm] = count(); } interval:ms:300 { print(@); clear(@); }`+exit, `^@\[\S+\]: [1-9]`),
-		one("delete", `BEGIN { @a[1] = 1; @a[2] = 2; delete(@a[1]); exit(); }`, `^@a\[2\]: 2$`),
-		one("tuple", `BEGIN { @[1, "x"] = (1, 2); exit(); }`, `^@\[1, x\]: \(1, 2\)$`),
-		one("join", `tracepoint:syscalls:sys_enter_execve { join(args->argv); }`+exit, `^/bin/true`),
-		one("while", `BEGIN { $i = 0; while ($i < 3) { printf("%d\n", $i); $i++ } exit(); }`, `^0\n1\n2$`),
-		one("ksym", `BEGIN { printf("%s\n", ksym(kaddr("schedule"))); exit(); }`, `^schedule$`),
-		one("software", `software:cpu-clock:1000000 { @ = count(); }`+exit, `^@: [1-9]`),
-		one("rawtracepoint", `rawtracepoint:sched_switch { @ = count(); }`+exit, `^@: [1-9]`),
-		one("filter", `tracepoint:syscalls:sys_enter_openat /comm == "no such"/ { @x = count(); } BEGIN { @y = 1; }`+exit, `^@y: 1$`),
-		{"json", []string{"bpftrace", "-f", "json", "-e", `BEGIN { @x[1] = 5; exit(); }`}, []string{`"type": "map", "data": \{"@x": \{"1": 5\}\}`}},
-		{"list", []string{"bpftrace", "-l", "tracepoint:sched:sched_s*"}, []string{`^tracepoint:sched:sched_switch$`}},
-		{"pid", []string{"bpftrace", "-p", strconv.Itoa(os.Getpid()), "-e", `profile:hz:99 { @[pid] = count(); }` + exit}, nil},
-		{"error", []string{"bpftrace", "-e", `tracepoint:no:such { }`}, []string{`x^`}},
-	})
 }
 
 func TestLibbpfTools(t *testing.T) {

@@ -1,0 +1,128 @@
+package suite
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// reasons are why tools fail natively on kernels that lack something: what they
+// say, and what a reader of doc/tools.md is told. Another failure is an error
+// of the row.
+var reasons = []struct{ says, means string }{
+	{`failed to (add legacy|create) kprobe|kprobes/blacklist|[Ff]ailed to attach BPF program \S+ to kprobe|kprobe_events`, "no kprobes"},
+	{`Operation not permitted\n(.*\n)*.*(BPF program load failed|failed to load)|BPF program load failed: Operation not permitted`, "no fentry"},
+	{`kfunc/kretfunc not available`, "no fentry"},
+	{`failed to find kernel BTF type ID of|failed to set attach target for`, "the kernel has no such function"},
+	{`BPF program load failed: Invalid argument`, "the kernel's verifier refuses it"},
+	{`scaling_cur_freq`, "no frequency scaling"},
+	{`failed to init perf sampling`, "no hardware counters"},
+}
+
+// numbers hides what differs from run to run, with the blanks that align it.
+var numbers = regexp.MustCompile(`\s*(0x[0-9a-f]+|[0-9]+)`)
+
+func mask(s string) string { return numbers.ReplaceAllString(s, " N") }
+
+// judge compares two runs of a row. The error is what differs.
+func judge(row Row, native, remote Outcome) (Result, error) {
+	result := Result{Row: row.Family + "/" + row.Name, Native: "runs", Remote: "runs", Why: row.Remark}
+	if missing := unmatched(native.Stdout, row.Want); missing != "" || row.Fails {
+		why := reason(native)
+		if row.Fails {
+			why = firstLine(native.Stderr + native.Stdout)
+		}
+		result.Native, result.Remote = "fails: "+why, "fails"
+		if why == "" || row.Fails && (native.Status == 0 || why == "") {
+			return result, fmt.Errorf("natively nothing matches %q, for no known reason: %s\nremotely: %s", missing, native, remote)
+		}
+		if native.Status != remote.Status || mask(native.Stderr) != mask(remote.Stderr) {
+			return result, fmt.Errorf("natively: %s\nremotely: %s", native, remote)
+		}
+		result.Same = true
+		return result, nil
+	}
+	if err := row.differ(native, remote); err != nil {
+		result.Remote = "differs"
+		return result, fmt.Errorf("%w\nnatively: %s\nremotely: %s", err, native, remote)
+	}
+	result.Same = true
+	return result, nil
+}
+
+// differ compares a run that was successful natively.
+func (row Row) differ(native, remote Outcome) error {
+	if native.Stdout == "" && native.Stderr == "" {
+		return fmt.Errorf("nothing was printed, so that nothing was compared")
+	}
+	if row.Compare == Shape && len(row.Want) == 0 {
+		return fmt.Errorf("the row does not say what is wanted")
+	}
+	if native.Status != remote.Status {
+		return fmt.Errorf("status %d natively, %d remotely", native.Status, remote.Status)
+	}
+	if missing := unmatched(remote.Stdout, row.Want); missing != "" {
+		return fmt.Errorf("remotely nothing matches %q", missing)
+	}
+	switch {
+	case row.Compare == Exact && native != remote:
+		return fmt.Errorf("the outputs differ: %s", firstDifference(native.Stdout+native.Stderr, remote.Stdout+remote.Stderr))
+	case row.Compare == Masked && (mask(native.Stdout) != mask(remote.Stdout) || mask(native.Stderr) != mask(remote.Stderr)):
+		return fmt.Errorf("the outputs differ: %s", firstDifference(mask(native.Stdout+native.Stderr), mask(remote.Stdout+remote.Stderr)))
+	case row.Compare == Shape && complaints(native.Stderr) != complaints(remote.Stderr):
+		return fmt.Errorf("standard error differs: %s", firstDifference(complaints(native.Stderr), complaints(remote.Stderr)))
+	}
+	return nil
+}
+
+// occasional are lines of standard error that come and go from run to run.
+var occasional = []string{
+	`^Traceback`, `^  File "`, `^    `, `^Exception ignored`, `^KeyboardInterrupt`, // Ctrl-C in a Python callback
+	`[Ll]ost \S+ (events|samples)`, `^Possibly lost`, `WARNING: \d+ stack traces`,
+}
+
+// complaints returns the lines of standard error that are the same each time.
+func complaints(s string) string {
+	var kept []string
+	for _, line := range strings.Split(s, "\n") {
+		if line = mask(line); line != "" && !matchesAny(line, occasional) {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "\n")
+}
+
+func matchesAny(s string, exprs []string) bool {
+	for _, e := range exprs {
+		if regexp.MustCompile(e).MatchString(s) {
+			return true
+		}
+	}
+	return false
+}
+
+// reason returns why a native run failed, or "" if it is not known.
+func reason(o Outcome) string {
+	for _, r := range reasons {
+		if regexp.MustCompile("(?m)" + r.says).MatchString(o.Stderr + o.Stdout) {
+			return r.means
+		}
+	}
+	return ""
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	return line
+}
+
+// firstDifference returns the first lines that differ.
+func firstDifference(a, b string) string {
+	x, y := strings.Split(a, "\n"), strings.Split(b, "\n")
+	for i := 0; i < len(x) && i < len(y); i++ {
+		if x[i] != y[i] {
+			return fmt.Sprintf("line %d: %q natively, %q remotely", i+1, x[i], y[i])
+		}
+	}
+	return fmt.Sprintf("%d lines natively, %d remotely", len(x), len(y))
+}

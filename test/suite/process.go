@@ -1,0 +1,182 @@
+package suite
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	// limit is how long a tool may take.
+	limit = 3 * time.Minute
+	// settle is how long an interrupted tool may take to print what is wanted.
+	settle = 30 * time.Second
+	// again is when a tool that did not end is interrupted again: one in Python
+	// goes on if that happened inside of a callback.
+	again = 3 * time.Second
+	// besideReady is what a command that runs beside a tool prints when it is
+	// at work.
+	besideReady = `.`
+)
+
+// Outcome is what a run leaves.
+type Outcome struct {
+	Stdout, Stderr string
+	Status         int // as a shell says it: 128+N for signal N
+}
+
+func (o Outcome) String() string {
+	return fmt.Sprintf("status %d\n--- stdout\n%.3000s\n--- stderr\n%.3000s", o.Status, o.Stdout, o.Stderr)
+}
+
+// command is what is to be started.
+type command struct {
+	ctx   context.Context
+	args  []string
+	stdin string
+}
+
+// process is a command that was started.
+type process struct {
+	cmd       *exec.Cmd
+	out, errs buffer
+	ended     chan struct{}
+	err       error  // of Wait; valid when ended is closed
+	said      string // its first line, if startProcess waited for it
+}
+
+func (c command) start() (*process, error) {
+	p := &process{cmd: exec.CommandContext(c.ctx, c.args[0], c.args[1:]...), ended: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Stdin = &p.out, &p.errs, strings.NewReader(c.stdin)
+	p.cmd.WaitDelay = 10 * time.Second
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go p.wait()
+	return p, nil
+}
+
+func (p *process) wait() {
+	p.err = p.cmd.Wait()
+	close(p.ended)
+}
+
+// startProcess starts a command, and returns when it has printed what matches.
+func startProcess(c command, ready string) (*process, error) {
+	p, err := c.start()
+	if err != nil {
+		return nil, err
+	}
+	if !p.await([]string{ready}) {
+		p.stop()
+		return nil, fmt.Errorf("%q printed no %q: %s%s", c.args, ready, p.out.String(), p.errs.String())
+	}
+	p.said, _, _ = strings.Cut(p.out.String(), "\n")
+	return p, nil
+}
+
+// stop ends a process.
+func (p *process) stop() {
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
+		p.cmd.Process.Signal(s)
+		select {
+		case <-p.ended:
+			return
+		case <-time.After(2 * again):
+		}
+	}
+	<-p.ended
+}
+
+// run runs a command. With until, it is interrupted when each expression has
+// matched, or has had the time to.
+func (c command) run(until []string) (Outcome, error) {
+	p, err := c.start()
+	if err != nil {
+		return Outcome{}, err
+	}
+	if until != nil {
+		p.await(until)
+		p.interrupt()
+	}
+	<-p.ended
+	if exit := (*exec.ExitError)(nil); p.err != nil && !errors.As(p.err, &exit) {
+		return Outcome{}, fmt.Errorf("%q: %w\n%.2000s\n%.2000s", c.args, p.err, p.out.String(), p.errs.String())
+	}
+	if c.ctx.Err() != nil {
+		return Outcome{}, fmt.Errorf("%q did not end in %v\n%.2000s\n%.2000s", c.args, limit, p.out.String(), p.errs.String())
+	}
+	status := p.cmd.ProcessState.ExitCode()
+	if w, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && w.Signaled() {
+		status = 128 + int(w.Signal())
+	}
+	return Outcome{p.out.String(), p.errs.String(), status}, nil
+}
+
+// interrupt sends SIGINT until the process has ended, or its time is over.
+func (p *process) interrupt() {
+	for {
+		select {
+		case <-p.ended:
+			return
+		default:
+		}
+		p.cmd.Process.Signal(syscall.SIGINT)
+		select {
+		case <-p.ended:
+			return
+		case <-time.After(again):
+		}
+	}
+}
+
+// await returns whether a process has printed what is wanted, before it ended
+// and in time.
+func (p *process) await(want []string) bool {
+	for end := time.Now().Add(settle); time.Now().Before(end); {
+		if unmatched(p.out.String(), want) == "" {
+			return true
+		}
+		select {
+		case <-p.ended:
+			return unmatched(p.out.String(), want) == ""
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return false
+}
+
+// unmatched returns the first of the expressions that matches no line, or "".
+func unmatched(s string, exprs []string) string {
+	for _, e := range exprs {
+		if !regexp.MustCompile("(?m)" + e).MatchString(s) {
+			return e
+		}
+	}
+	return ""
+}
+
+// buffer is what a running command has printed so far.
+type buffer struct {
+	mu sync.Mutex // protects b
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}

@@ -1,0 +1,170 @@
+package suite
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Result is what came out of a row on a target.
+type Result struct {
+	Row    string // family/name
+	Native string // "runs", "fails: why" or "not run"
+	Remote string
+	Same   bool
+	Why    string // why not, or what to know
+}
+
+// outcomeOf is what a target's file holds.
+type outcomeOf struct {
+	Target  string
+	Kernel  string
+	Results []Result
+}
+
+func (r *runner) add(result Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.results = append(r.results, result)
+}
+
+// keep writes the results for the report.
+func (r *runner) keep() error {
+	if *resultsDir == "" {
+		return nil
+	}
+	kernel, err := r.command(context.Background(), []string{"uname", "-rm"}, false, Row{}).run(nil)
+	if err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(outcomeOf{r.Name, strings.TrimSpace(kernel.Stdout), r.results}, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(*resultsDir, r.Name+".json"), append(b, '\n'), 0o666)
+}
+
+// Report writes doc/tools.md from the results of all targets in a directory.
+func Report(w io.Writer, dir string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return fmt.Errorf("%s holds no results", dir)
+	}
+	var targets []outcomeOf
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		var o outcomeOf
+		if err := json.Unmarshal(b, &o); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+		targets = append(targets, o)
+	}
+	// The target that needs no virtual machine comes first.
+	slices.SortStableFunc(targets, func(a, b outcomeOf) int {
+		return strings.Compare(order(a.Target), order(b.Target))
+	})
+	writeReport(w, targets)
+	return nil
+}
+
+func order(target string) string {
+	if target == "shell" {
+		return ""
+	}
+	return target
+}
+
+func writeReport(w io.Writer, targets []outcomeOf) {
+	fmt.Fprint(w, `# Tools
+
+`+"`make tools-report`"+` writes this file: each row runs natively and through `+"`bpfctl run`"+`, on the same load, and what
+comes out is compared: all bytes, or all bytes but numbers, where that is the same each time; otherwise lines that must be
+there. *same* also means that a tool which fails natively fails remotely with the same message and status.
+
+`)
+	for _, t := range targets {
+		fmt.Fprintf(w, "- **%s**: Linux %s: %s\n", t.Target, t.Kernel, summary(t.Results))
+	}
+	family := ""
+	for _, row := range Rows() {
+		if row.Family != family {
+			family = row.Family
+			fmt.Fprintf(w, "\n## %s\n\n| tool | compared |", family)
+			for _, t := range targets {
+				fmt.Fprintf(w, " %s natively | remotely | same? |", t.Target)
+			}
+			fmt.Fprint(w, "\n|---|---|", strings.Repeat("---|---|---|", len(targets)), "\n")
+		}
+		fmt.Fprintf(w, "| %s | %s |", row.title(), row.Compare)
+		for _, t := range targets {
+			r := resultOf(t.Results, row)
+			fmt.Fprintf(w, " %s | %s | %s |", cell(r.Native), cell(r.Remote), cell(r.verdict()))
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+func summary(results []Result) string {
+	var same, runs, fails int
+	for _, r := range results {
+		if !r.Same {
+			continue
+		}
+		same++
+		if r.Native == "runs" {
+			runs++
+		} else {
+			fails++
+		}
+	}
+	return fmt.Sprintf("%d of %d rows are the same; %d run, %d fail natively and remotely", same, len(results), runs, fails)
+}
+
+func resultOf(results []Result, row Row) Result {
+	for _, r := range results {
+		if r.Row == row.Family+"/"+row.Name {
+			return r
+		}
+	}
+	return Result{Native: "not run"}
+}
+
+func (r Result) verdict() string {
+	switch {
+	case r.Native == "not run":
+		return r.Why
+	case r.Same && r.Why != "":
+		return "same; " + r.Why
+	case r.Same:
+		return "same"
+	}
+	return "**no**; " + r.Why
+}
+
+func (c Compare) String() string {
+	return [...]string{Shape: "lines", Exact: "bytes", Masked: "all but numbers"}[c]
+}
+
+// title is how a row is named in the report: its command, if it is short.
+func (row Row) title() string {
+	command := strings.Join(row.Args, " ")
+	if len(command) > 60 || row.Args[0] == "sh" {
+		command = row.Name
+	}
+	return "`" + cell(command) + "`"
+}
+
+func cell(s string) string {
+	return strings.NewReplacer("|", "\\|", "\n", " ").Replace(s)
+}

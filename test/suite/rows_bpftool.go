@@ -1,0 +1,4 @@
+package suite
+
+// bpftoolRows are bpftool's commands.
+var bpftoolRows []Row

@@ -1,0 +1,4 @@
+package suite
+
+// programRows are programs that the suite builds from its sources.
+var programRows []Row
