@@ -11,6 +11,7 @@ import (
 var banned = map[string]string{
 	"net":                               "bpfd speaks over its standard input and output, and listens nowhere",
 	"crypto/tls":                        "TLS is terminated in another process; it would more than double the daemon",
+	"crypto/rand":                       "getrandom(2) does the same without the cryptography that comes with it",
 	"encoding/json":                     "the wire has its own encoding; reflection is large",
 	"encoding/gob":                      "the wire has its own encoding; reflection is large",
 	"text/template":                     "keeps the linker from dropping unused methods",

@@ -4,12 +4,15 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
 	"syscall"
 
 	"bpfd/internal/agent"
 	"bpfd/internal/sys"
+	"bpfd/internal/text"
+	"bpfd/internal/wire"
 )
 
 // version is set by the linker.
@@ -22,7 +25,8 @@ const mounted = "BPFD_MOUNTED"
 const usage = `usage: bpfd [--version] [--help]
 
 bpfd waits for a bpfctl on its standard input and makes the BPF system calls
-that it asks for. Everything that a session made is gone when its input ends.
+that it asks for; or for lines of the text protocol, of which HELP gives a list.
+Everything that a session made is gone when its input ends.
 `
 
 func main() {
@@ -43,8 +47,30 @@ func main() {
 		return
 	}
 	go sys.Heartbeat(nil) // as long as the process lives
-	if err := agent.Serve(0, 1, nil, agent.Options{Software: "bpfd " + version}); err != nil {
+	if err := serve(); err != nil {
 		fmt.Fprintln(os.Stderr, "bpfd:", err)
 		os.Exit(1)
 	}
+}
+
+// serve speaks the protocol that the first byte is of. The banner comes before
+// it: clients of the text protocol wait for that, those of the other skip it.
+func serve() error {
+	text.Prepare(0)
+	defer text.Restore()
+	if err := sys.WriteFull(1, []byte(text.Banner)); err != nil {
+		return err
+	}
+	first := make([]byte, 4096)
+	n, err := sys.NewReader(0).Read(first)
+	if err == io.EOF {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if first[0] == wire.Magic[0] {
+		return agent.Serve(0, 1, first[:n], agent.Options{Software: "bpfd " + version})
+	}
+	return text.Serve(0, 1, first[:n], text.Options{Software: "bpfd " + version})
 }

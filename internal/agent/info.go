@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"runtime"
 	"strconv"
 	"strings"
@@ -71,12 +70,6 @@ func readLine(path string) string { return strings.TrimSpace(readFile(path)) }
 
 // readFile returns what a file of /proc or /sys holds, "" if it cannot be read.
 func readFile(path string) string {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return ""
-	}
-	defer unix.Close(fd)
-	var b bytes.Buffer
-	b.ReadFrom(sys.NewReader(fd))
-	return b.String()
+	b, _ := sys.ReadFile(path)
+	return string(b)
 }

@@ -87,6 +87,9 @@ func (p *Perf) Next(dst []byte, max int) ([]byte, error) {
 	return copyOut(dst, p.data, p.tail, n), nil
 }
 
+// Pending returns how many bytes of records the ring holds.
+func (p *Perf) Pending() int { return int(sys.Load64(p.mem, perfDataHead) - p.tail) }
+
 // Advance implements Reader.
 func (p *Perf) Advance(n int) {
 	p.tail += uint64(n)

@@ -132,6 +132,8 @@ func (r *reader) skipToMagic() error {
 }
 
 func noWelcome(banner []byte, err error) error {
+	// What bpfd says first, to clients of the text protocol.
+	banner = bytes.TrimPrefix(banner, []byte("STARTED_BPFD\n"))
 	if len(banner) > 0 {
 		return fmt.Errorf("no bpfd answered, but: %s", firstLine(banner))
 	}

@@ -1,0 +1,214 @@
+// Package text is bpfd's text protocol, that of 2017: one command per line,
+// answered by lines between two markers, binary values in base64. It is
+// described in doc/text-protocol.md, whose tables are made from this package's
+// table of commands.
+package text
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync"
+
+	"bpfd/internal/symbols"
+	"bpfd/internal/sys"
+
+	"golang.org/x/sys/unix"
+)
+
+// What frames a session and its replies.
+const (
+	Banner = "STARTED_BPFD\n"
+	start  = "START_BPFD_OUTPUT\n"
+	end    = "END_BPFD_OUTPUT\n"
+)
+
+// notRecognized answers what is no command, or lacks an argument, or has
+// something else where a number should be.
+const notRecognized = "Command not recognized\n"
+
+// Options of a session.
+type Options struct {
+	Software string // name and version for users to read
+}
+
+// session is one client and all that it made.
+type session struct {
+	opts     Options
+	in       *input
+	out      *output
+	table    []command
+	commands map[string]*command
+	args     args
+
+	mu      sync.Mutex // held while a command runs, but not while it waits
+	objects objects
+	probes  probes
+	last    failure
+	symbols symbols.Table
+	copied  []byte // records of a ring
+}
+
+// Serve speaks the text protocol over descriptors in and out until in ends, and
+// then releases all that the session made. first holds what was read from in
+// already. The caller has printed the Banner.
+func Serve(in, out int, first []byte, opts Options) error {
+	input, err := newInput(in, first)
+	if err != nil {
+		return err
+	}
+	defer input.close()
+	// Before Linux 5.11 maps and programs count as locked memory.
+	unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
+	s := &session{opts: opts, in: input, out: &output{fd: out}, table: table, commands: byName()}
+	s.probes.init()
+	stop := s.endOnSignal()
+	defer stop()
+	err = s.loop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.release()
+	return err
+}
+
+// release detaches and closes everything; mu is held.
+func (s *session) release() {
+	s.probes.detachAll(s)
+	s.objects.closeAll()
+}
+
+// endOnSignal releases what the session made before a signal ends the process:
+// lines in tracefs outlive it. The returned function ends that.
+func (s *session) endOnSignal() func() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case sig := <-signals:
+			s.mu.Lock() // for good: nothing may be made any more
+			s.release()
+			Restore()
+			signal.Reset(sig)
+			unix.Kill(unix.Getpid(), sig.(unix.Signal))
+		case <-done:
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}
+
+// loop answers lines until the input ends.
+func (s *session) loop() error {
+	for {
+		line, err := s.in.line()
+		switch {
+		case err == io.EOF:
+			return nil
+		case errors.Is(err, errLong):
+			s.mu.Lock()
+			s.out.line(start)
+			s.out.line(fmt.Sprintf("Line too long, at most %d bytes, ignoring\n", MaxLine))
+			s.out.line(notRecognized)
+			err = s.finish()
+			s.mu.Unlock()
+		case err != nil:
+			return err
+		default:
+			var exit bool
+			exit, err = s.answer(line)
+			if exit {
+				return nil
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// answer runs the command of a line and says whether it ends the session.
+func (s *session) answer(line []byte) (exit bool, err error) {
+	name, rest := word(line)
+	if len(name) == 0 {
+		return false, nil
+	}
+	if string(name) == "exit" {
+		return true, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out.line(start)
+	if c := s.commands[string(name)]; c == nil {
+		s.out.line(notRecognized)
+	} else if run := c.parse(&s.args, line, rest); run == nil {
+		s.out.line(notRecognized)
+	} else {
+		s.last.command = c.name
+		run(s, &s.args)
+	}
+	return false, s.finish()
+}
+
+// finish ends a reply and sends it.
+func (s *session) finish() error {
+	s.out.line(end)
+	return s.out.flush()
+}
+
+// ret is the line that most commands answer.
+func (s *session) ret(label string, v int64) {
+	s.out.b = append(append(append(s.out.b, label...), ": ret="...), strconv.FormatInt(v, 10)...)
+	s.out.b = append(s.out.b, '\n')
+}
+
+// result answers 0, or -1 and keeps the error for LAST_ERROR.
+func (s *session) result(label string, err error) {
+	if err != nil {
+		s.fail(label, err)
+		return
+	}
+	s.ret(label, 0)
+}
+
+// fail answers -1 and keeps the error for LAST_ERROR.
+func (s *session) fail(label string, err error) {
+	s.last.keep(err)
+	s.ret(label, -1)
+}
+
+// output gathers what is to be written, so that a reply takes one write(2).
+type output struct {
+	fd  int
+	b   []byte
+	err error
+}
+
+// flushAt is how many bytes are gathered at most.
+const flushAt = 128 << 10
+
+func (o *output) line(s string) { o.b = append(o.b, s...) }
+
+// room writes what has been gathered if that is much.
+func (o *output) room() {
+	if len(o.b) >= flushAt {
+		o.flush()
+	}
+}
+
+// flush writes what has been gathered.
+func (o *output) flush() error {
+	if o.err == nil {
+		o.err = sys.WriteFull(o.fd, o.b)
+	}
+	o.b = o.b[:0]
+	if cap(o.b) > 4*flushAt {
+		o.b = nil
+	}
+	return o.err
+}
