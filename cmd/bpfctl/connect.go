@@ -1,11 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"errors"
-	"os"
-	"strings"
-	"sync"
 	"time"
 
 	"bpfd/internal/rpc"
@@ -20,40 +16,19 @@ type connection struct {
 	client *rpc.Client
 	conn   *transport.Conn
 	target string
-	stderr *tail
-}
-
-// targetOf returns the target that the command line or the environment names.
-func targetOf(cmd *cobra.Command) (string, error) {
-	t, err := cmd.Flags().GetString("target")
-	if err != nil {
-		return "", err
-	}
-	if t == "" {
-		t = os.Getenv("BPFD_TARGET")
-	}
-	if t == "" {
-		return "", errNoTarget()
-	}
-	return t, nil
 }
 
 // connect connects to the target of a command.
 func connect(cmd *cobra.Command) (*connection, error) {
-	name, err := targetOf(cmd)
+	name, t, err := parseTarget(cmd)
 	if err != nil {
 		return nil, err
 	}
-	t, err := transport.Parse(name)
-	if err != nil {
-		return nil, err
-	}
-	stderr := &tail{}
-	conn, err := transport.Dial(t, transport.Options{Stderr: stderr})
+	conn, err := transport.Dial(t, transport.Options{Progress: sending(name)})
 	if err != nil {
 		return nil, errTarget(name, err)
 	}
-	c := &connection{conn: conn, target: name, stderr: stderr}
+	c := &connection{conn: conn, target: name}
 	if c.client, err = rpc.NewClient(conn.R, conn.W, "bpfctl "+version); err != nil {
 		sys.CloseWrite(conn.W)
 		conn.Kill()
@@ -80,36 +55,10 @@ func (c *connection) explain(err error) error {
 	if errors.Is(err, rpc.ErrClosed) || c.client == nil {
 		c.conn.Kill()
 		c.conn.Wait()
-		if said := c.stderr.last(); said != "" {
+		if said := c.conn.Said(); said != "" {
 			err = errSaid(err, said)
 		}
 		return errTarget(c.target, err)
 	}
 	return err
-}
-
-// tail keeps the end of what is written to it.
-type tail struct {
-	mu sync.Mutex // protects following
-	b  []byte
-}
-
-const tailSize = 4 << 10
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b = append(t.b, p...)
-	if len(t.b) > tailSize {
-		t.b = bytes.Clone(t.b[len(t.b)-tailSize:])
-	}
-	return len(p), nil
-}
-
-// last returns the last line.
-func (t *tail) last() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	s := strings.TrimSpace(string(t.b))
-	return s[strings.LastIndexByte(s, '\n')+1:]
 }

@@ -23,20 +23,21 @@ import (
 //go:embed all:bin
 var bin embed.FS
 
-// program is a bpfd, packed or not. What it is called on disk depends on what
+// Program is a bpfd, packed or not. What it is called on disk depends on what
 // it holds: unpacking takes longer than all else at the start.
-type program struct {
+type Program struct {
 	content []byte
 	packed  bool
 }
 
-// name is made of the content.
-func (p program) name() string {
+// Name is made of the content.
+func (p Program) Name() string {
 	sum := sha256.Sum256(p.content)
 	return "bpfd-" + hex.EncodeToString(sum[:8])
 }
 
-func (p program) unpack() ([]byte, error) {
+// Unpack returns what is to be executed.
+func (p Program) Unpack() ([]byte, error) {
 	if !p.packed {
 		return p.content, nil
 	}
@@ -47,52 +48,53 @@ func (p program) unpack() ([]byte, error) {
 	return io.ReadAll(z)
 }
 
-// find returns the bpfd for an architecture, as Go spells it. BPFD_AGENT names
+// Pack returns it as gunzip wants it.
+func (p Program) Pack() []byte {
+	if p.packed {
+		return p.content
+	}
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	z.Write(p.content) // a Buffer takes everything
+	z.Close()
+	return b.Bytes()
+}
+
+// Find returns the bpfd for an architecture, as Go spells it. BPFD_AGENT names
 // a file to take instead.
-func find(arch string) (program, error) {
+func Find(arch string) (Program, error) {
 	if path := os.Getenv("BPFD_AGENT"); path != "" {
 		b, err := os.ReadFile(path)
-		return program{content: b}, err
+		return Program{content: b}, err
 	}
 	if packed, err := bin.ReadFile("bin/bpfd-linux-" + arch + ".gz"); err == nil {
-		return program{packed, true}, nil
+		return Program{packed, true}, nil
 	}
 	if arch == runtime.GOARCH {
 		if exe, err := os.Executable(); err == nil {
 			if b, err := os.ReadFile(filepath.Join(filepath.Dir(exe), "bpfd")); err == nil {
-				return program{content: b}, nil
+				return Program{content: b}, nil
 			}
 		}
 		if path, err := exec.LookPath("bpfd"); err == nil {
 			b, err := os.ReadFile(path)
-			return program{content: b}, err
+			return Program{content: b}, err
 		}
 	}
-	return program{}, fmt.Errorf("this bpfctl was built without a bpfd for %s; build both with make", arch)
-}
-
-// Program returns the bpfd for an architecture, as Go spells it, and a name
-// made of its content.
-func Program(arch string) (content []byte, name string, err error) {
-	p, err := find(arch)
-	if err != nil {
-		return nil, "", err
-	}
-	content, err = p.unpack()
-	return content, p.name(), err
+	return Program{}, fmt.Errorf("this bpfctl was built without a bpfd for %s; build both with make", arch)
 }
 
 // Install puts the bpfd for this machine into the cache and returns its path.
 func Install() (string, error) {
-	p, err := find(runtime.GOARCH)
+	p, err := Find(runtime.GOARCH)
 	if err != nil {
 		return "", err
 	}
-	path := cache.Path("agent", p.name())
+	path := cache.Path("agent", p.Name())
 	if st, err := os.Stat(path); err == nil && st.Mode()&0o100 != 0 {
 		return path, nil
 	}
-	b, err := p.unpack()
+	b, err := p.Unpack()
 	if err != nil {
 		return "", err
 	}

@@ -11,13 +11,13 @@ type shell string
 
 func parseShell(rest string) (dialer, error) { return shell(rest), nil }
 
-func (s shell) dial(o Options) (*Conn, error) {
+func (s shell) dial(Options) (*Conn, error) {
 	if s != "" {
-		return start(exec.Command("/bin/sh", "-c", string(s)), o)
+		return start(exec.Command("/bin/sh", "-c", string(s)), true)
 	}
 	path, err := daemon.Install()
 	if err != nil {
 		return nil, err
 	}
-	return start(exec.Command(path), o)
+	return start(exec.Command(path), true)
 }

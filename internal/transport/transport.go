@@ -4,9 +4,10 @@ package transport
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"strings"
+
+	"bpfd/internal/sys"
 )
 
 // Target is a parsed target.
@@ -30,11 +31,34 @@ type Conn struct {
 	Wait func() error
 	// Kill ends the other side.
 	Kill func()
+
+	stderr *tail
+}
+
+// Said returns the last line that the other side wrote to its standard error.
+func (c *Conn) Said() string {
+	if c.stderr == nil {
+		return ""
+	}
+	return c.stderr.last()
 }
 
 // Options of a connection.
 type Options struct {
-	Stderr io.Writer // gets what the other side writes to its standard error
+	// Progress is told how far the sending of bpfd to a target is.
+	Progress func(Progress)
+}
+
+// Progress of sending bpfd to a target.
+type Progress struct {
+	Arch, Dir   string
+	Done, Total int // bytes
+}
+
+func (o Options) progress(p Progress) {
+	if o.Progress != nil {
+		o.Progress(p)
+	}
 }
 
 // Scheme is a way to reach a target.
@@ -49,6 +73,8 @@ type Scheme struct {
 var Schemes = []Scheme{
 	{"shell", "shell:", "a bpfd on this machine", parseShell},
 	{"shell", "shell:COMMAND", "a command whose standard input and output are a bpfd", parseShell},
+	{"ssh", "ssh://[user@]host[:port]", "a machine that ssh reaches", parseSSH},
+	{"adb", "adb:[SERIAL]", "a device that adb reaches", parseADB},
 	{"unix", "unix:PATH", "a socket here, behind which a bpfd starts for each connection", parseUnix},
 	{"vsock", "vsock:CID:PORT", "the same in a virtual machine of this host", parseVsock},
 }
@@ -79,3 +105,47 @@ func forms() string {
 
 // Dial connects to a target.
 func Dial(t Target, o Options) (*Conn, error) { return t.dialer.dial(o) }
+
+// Push brings bpfd to a target that ssh or adb reaches, unless it is there, and
+// returns its path.
+func Push(t Target, o Options) (string, error) {
+	s, err := script(t, actPush, o)
+	if err != nil {
+		return "", err
+	}
+	return s.path, nil
+}
+
+// Pushed returns the paths of all bpfd that were pushed to a target.
+func Pushed(t Target) ([]string, error) {
+	s, err := script(t, actStatus, Options{})
+	if err != nil {
+		return nil, err
+	}
+	return s.files, nil
+}
+
+// Remove removes all bpfd that were pushed to a target and returns their paths.
+func Remove(t Target) ([]string, error) {
+	s, err := script(t, actRemove, Options{})
+	if err != nil {
+		return nil, err
+	}
+	return s.files, nil
+}
+
+// script runs a script on the target to its end.
+func script(t Target, action string, o Options) (*session, error) {
+	r, ok := t.dialer.(*remote)
+	if !ok {
+		return nil, fmt.Errorf("bpfd is pushed to targets of ssh and adb only; what is behind %s: has its own", t.Scheme)
+	}
+	s, err := r.run(action, o)
+	if err != nil {
+		return nil, err
+	}
+	sys.CloseWrite(s.conn.W)
+	err = s.conn.Wait()
+	s.conn.R.Close()
+	return s, err
+}

@@ -1,0 +1,74 @@
+package transport
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+var peer string // the path of the built peer
+
+func TestMain(m *testing.M) { os.Exit(withPeer(m)) }
+
+func withPeer(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "bpfd-transport-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	peer = filepath.Join(dir, "peer")
+	cmd := exec.Command("go", "build", "-ldflags", "-s -w", "-o", peer, "./peer")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+func TestShell(t *testing.T) { suite(t, "shell:exec "+peer) }
+
+func TestUnix(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	serve(t, "unix", path)
+	suite(t, "unix:"+path)
+}
+
+// serve does what systemd does for a socket with Accept=yes: each connection
+// becomes the standard input and output of a peer.
+func serve(t *testing.T, network, address string) {
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go attach(c.(*net.UnixConn))
+		}
+	}()
+}
+
+func attach(c *net.UnixConn) {
+	f, err := c.File()
+	c.Close()
+	if err != nil {
+		return
+	}
+	cmd := exec.Command(peer)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = f, f, io.Discard
+	err = cmd.Start()
+	f.Close()
+	if err == nil {
+		cmd.Wait()
+	}
+}

@@ -1,0 +1,113 @@
+package transport
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// sshd is a real sshd of this machine on a port of its own.
+type sshd struct {
+	url string // of the user who runs the tests
+	dir string
+}
+
+// startSSHD starts an sshd and tells the ssh client of it through BPFD_SSH.
+func startSSHD(t *testing.T) *sshd {
+	t.Helper()
+	need(t, "openssh-server", "/usr/sbin/sshd")
+	if os.Geteuid() == 0 {
+		os.MkdirAll("/run/sshd", 0o755) // what its init script makes
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"host", "user"} {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, name)).CombinedOutput(); err != nil {
+			t.Fatalf("ssh-keygen: %v: %s", err, out)
+		}
+	}
+	port := freePort(t)
+	write(t, filepath.Join(dir, "sshd_config"), fmt.Sprintf(`
+ListenAddress 127.0.0.1:%d
+HostKey %[2]s/host
+AuthorizedKeysFile %[2]s/user.pub
+PidFile none
+StrictModes no
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+MaxStartups 100
+`, port, dir))
+	hostKey, err := os.ReadFile(filepath.Join(dir, "host.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "known_hosts"), fmt.Sprintf("[127.0.0.1]:%d %s", port, hostKey))
+	write(t, filepath.Join(dir, "config"), fmt.Sprintf(`
+IdentityFile %[1]s/user
+IdentitiesOnly yes
+UserKnownHostsFile %[1]s/known_hosts
+`, dir))
+	var log bytes.Buffer
+	cmd := exec.Command("/usr/sbin/sshd", "-D", "-e", "-f", filepath.Join(dir, "sshd_config"))
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if t.Failed() {
+			t.Logf("sshd says: %s", log.String())
+		}
+	})
+	waitPort(t, port)
+	t.Setenv("BPFD_SSH", "ssh -F "+filepath.Join(dir, "config"))
+	u, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &sshd{fmt.Sprintf("ssh://%s@127.0.0.1:%d", u.Username, port), dir}
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// waitPort waits until something listens.
+func waitPort(t *testing.T, port int) {
+	t.Helper()
+	for range 200 {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			c.Close()
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatalf("nothing listens on port %d", port)
+}
+
+func TestSSH(t *testing.T) {
+	s := startSSHD(t)
+	t.Setenv("BPFD_AGENT", peer)
+	suite(t, s.url+"?path="+t.TempDir())
+}
