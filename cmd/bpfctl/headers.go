@@ -40,9 +40,10 @@ type toolHeaders struct {
 // there for many tools and is looked at when a tool looks for headers.
 func newHeaders(cmd *cobra.Command, c *connection, env []string) (*toolHeaders, []string, error) {
 	h := &toolHeaders{target: c.target}
-	dir, err := cmd.Flags().GetString("headers")
-	if err != nil {
-		return nil, nil, err
+	var err error
+	dir := ""
+	if f := cmd.Flags().Lookup("headers"); f != nil {
+		dir = f.Value.String()
 	}
 	if dir != "" {
 		h.named = "--headers"
