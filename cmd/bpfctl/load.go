@@ -19,6 +19,7 @@ type loadFlags struct {
 	maps, sets, events []string
 	json               bool
 	log                string
+	script, scriptFor  string
 }
 
 func newLoad() *cobra.Command {
@@ -37,6 +38,9 @@ func newLoad() *cobra.Command {
 			if err := f.parse(); err != nil {
 				return err
 			}
+			if f.script != "" || f.scriptFor != "" {
+				return f.makeScript(cmd)
+			}
 			return there(cmd, f.run)
 		},
 	}
@@ -53,6 +57,8 @@ func newLoad() *cobra.Command {
 	fl.StringArrayVar(&f.events, "event", nil, loadEventUsage)
 	fl.StringVar(&f.log, "log", "", loadLogUsage)
 	fl.BoolVarP(&f.Verbose, "verbose", "v", false, loadVerboseUsage)
+	fl.StringVar(&f.script, "script", "", loadScriptUsage)
+	fl.StringVar(&f.scriptFor, "for", "", loadForUsage)
 	return cmd
 }
 

@@ -46,4 +46,4 @@ func newRoot() *cobra.Command {
 }
 
 // commands are the subcommands, in the order of the help.
-var commands = []func() *cobra.Command{newRun, newShell, newLoad, newUnload, newLs, newAgent, newSupport}
+var commands = []func() *cobra.Command{newRun, newShell, newLoad, newUnload, newLs, newBuild, newAgent, newSupport}

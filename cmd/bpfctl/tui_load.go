@@ -25,9 +25,16 @@ bytes; with --json a line of JSON for each record. Its type is, the first that
 there is: the one that --event names; the struct that the map's definition
 gives with __type(value, struct NAME); struct event.
 
-Each program is attached where its section says, as libbpf names sections.`
+Each program is attached where its section says, as libbpf names sections.
+
+With --script FILE nothing is loaded: FILE gets the commands of bpfd's text
+protocol that load and attach the object, relocated for the kernel that --for
+names, to be played into a bpfd that no link leads to:
+  cat FILE - | bpfd
+The numbers of its maps are printed, and the commands that read them.`
 	loadExample = `  bpfctl load -t root@board opensnoop.o --json
   bpfctl load -t pixel traffic.o --pin traffic --attach --set min_uid=10000
+  bpfctl load --script opensnoop.txt opensnoop.o --for root@board
   bpfctl load -t board filter.o --pin filter --attach --ifname eth0 --map stats=traffic/maps/stats`
 
 	loadPinUsage     = "pin everything into this `DIR` of the target's bpf file system"
@@ -42,6 +49,9 @@ Each program is attached where its section says, as libbpf names sections.`
 	loadEventUsage   = "what records are: `[MAP=]STRUCT`"
 	loadLogUsage     = "write the verifier's whole log to this `FILE` if it refuses a program"
 	loadVerboseUsage = "print the verifier's log of programs that it accepts"
+	loadScriptUsage  = "write commands of bpfd's text protocol to this `FILE` instead of loading; see --for"
+	loadForUsage     = "what the script is for: a `TARGET` like the one that has no link, or a kernel's release, with --btf"
+	scriptHead       = "NUMBER\tKIND\tNAME\tREAD IT WITH"
 
 	unloadShort = "remove what load pinned on a target"
 	unloadLong  = `unload detaches and removes what bpfctl load --pin DIR made, and nothing else.
@@ -59,6 +69,19 @@ link show the process that holds them.`
 	lsMaps      = "MAP\tTYPE\tNAME\tKEY/VALUE/ENTRIES\tPINNED AT, HELD BY"
 	lsLinks     = "LINK\tTYPE\tPROGRAM\tWHERE\tPINNED AT, HELD BY"
 
+	buildShort = "compile a BPF program for a target"
+	buildLong  = `build compiles PROG.c with this machine's clang for the target: for the
+instructions that its kernel takes, with the macros that make PT_REGS_PARM1 and
+BPF_KPROBE find arguments in its registers, and with a vmlinux.h of its types if
+the program includes one. What follows -- is for clang.
+
+It takes the packages clang, bpftool (for vmlinux.h) and libbpf-dev (for
+bpf/bpf_helpers.h).`
+	buildExample = `  bpfctl build -t pixel traffic.bpf.c -o traffic.o
+  bpfctl build -t board probe.c -- -DLIMIT=10 -I include`
+	buildOutputUsage = "write the object to this `FILE` (default: PROG.o in the current directory)"
+	buildBTFUsage    = "make vmlinux.h of the types in this `FILE` instead of the running kernel's"
+
 	untilInterrupted = "loaded until Ctrl-C"
 )
 
@@ -67,7 +90,13 @@ const logLines = 8
 
 const (
 	statusInterrupted = 130 // 128+SIGINT, as a shell says it
+	statusRefused     = 1   // clang found errors, as it says itself
 	statusLeft        = 1   // unload left files that load did not make
+)
+
+var (
+	errScriptFor = errors.New("--script FILE and --for TARGET go together")
+	errScriptPin = errors.New("a script can neither pin nor take maps from pins: the text protocol has no command for it")
 )
 
 var errInterrupted = errors.New("interrupted; nothing was left on the target")

@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
 	"os"
@@ -205,4 +206,26 @@ func attachUprobes(w *Where, s *ebpf.ProgramSpec, p *ebpf.Program, attach func(*
 	}
 	l, err := attach(ex, []string{symbol}, p, nil)
 	return l, s.SectionName, since(err, "links to many uprobes", "6.6")
+}
+
+// fileOffset returns where in an ELF file a function begins.
+func fileOffset(path, name string) (uint64, error) {
+	f, err := elf.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	symbols, _ := f.Symbols() // stripped files have none
+	dynamic, _ := f.DynamicSymbols()
+	for _, sym := range append(symbols, dynamic...) {
+		if sym.Name != name || elf.ST_TYPE(sym.Info) != elf.STT_FUNC || sym.Value == 0 {
+			continue
+		}
+		for _, p := range f.Progs {
+			if p.Type == elf.PT_LOAD && p.Flags&elf.PF_X != 0 && sym.Value >= p.Vaddr && sym.Value < p.Vaddr+p.Memsz {
+				return sym.Value - p.Vaddr + p.Off, nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("the target's file has no symbol %s", name)
 }
