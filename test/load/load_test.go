@@ -144,7 +144,12 @@ func (b *buffer) String() string {
 // start runs a load until it says that everything is attached.
 func start(t *testing.T, args ...string) *session {
 	t.Helper()
-	s := &session{cmd: exec.Command(bpfctl, append([]string{"load", "-t", "shell:"}, args...)...)}
+	return startAt(t, "shell:", args...)
+}
+
+func startAt(t *testing.T, target string, args ...string) *session {
+	t.Helper()
+	s := &session{cmd: exec.Command(bpfctl, append([]string{"load", "-t", target}, args...)...)}
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.errs
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
