@@ -77,6 +77,9 @@ func (r *Request) progLoad(attr []byte) unix.Errno {
 			off += insnSize // its second half
 		}
 	}
+	if e := r.checkRegisters(attr, code); e != 0 {
+		return e
+	}
 	r.kernelVersion(attr)
 	return r.fdArray(attr, entries)
 }

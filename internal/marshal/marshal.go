@@ -57,6 +57,7 @@ type Target struct {
 	CPUs     uint32 // possible ones
 	WordSize int
 	Version  uint32 // KERNEL_VERSION
+	Arch     string // as Go spells it
 	// Types of perf events whose config1 is a string.
 	KprobePMU, UprobePMU uint32
 }
@@ -69,6 +70,10 @@ type Marshaller struct {
 	// KernelBTF returns the type information of the target's kernel if that is
 	// what an object holds and if it is known, nil otherwise.
 	KernelBTF func(*Object) []byte
+	HostArch  string // as Go spells it
+	// CompiledFor returns the architecture for which the tool with this memory
+	// generates code, "" if that is not known.
+	CompiledFor func(Memory) string
 
 	mu     sync.Mutex // protects following
 	warned map[string]bool

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -246,8 +247,9 @@ func (s *Supervisor) newMarshaller() *marshal.Marshaller {
 		NewHandle: s.target.NewHandle,
 		Warn:      s.opts.Warn,
 		KernelBTF: s.kernelBTF,
+		HostArch:  runtime.GOARCH, CompiledFor: s.compiledFor,
 		Target: marshal.Target{
-			CPUs: cpus(i.Possible), WordSize: int(i.WordSize), Version: kernelVersion(i.Release),
+			CPUs: cpus(i.Possible), WordSize: int(i.WordSize), Version: kernelVersion(i.Release), Arch: i.Arch,
 			KprobePMU: s.number("/sys/bus/event_source/devices/kprobe/type"),
 			UprobePMU: s.number("/sys/bus/event_source/devices/uprobe/type"),
 		},

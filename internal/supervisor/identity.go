@@ -1,11 +1,14 @@
 package supervisor
 
 import (
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
 	"bpfd/internal/abi"
 	"bpfd/internal/marshal"
+	"bpfd/internal/tracee"
 	"bpfd/internal/wire"
 
 	"golang.org/x/sys/unix"
@@ -156,4 +159,21 @@ func (s *Supervisor) descriptorsAt(r *request) bool {
 	}
 	_, inner, _, err := r.thread.Process()
 	return err == nil && strings.HasSuffix(link, "/"+strconv.Itoa(inner)+"/fd")
+}
+
+// compiledFor returns the architecture for which a tool generates code: bcc
+// does so for the target, as ARCH tells it; bpftrace, which uses parts of bcc,
+// for the machine that it was built for. Of others it is not known.
+func (s *Supervisor) compiledFor(mem marshal.Memory) string {
+	t, ok := mem.(tracee.Thread)
+	if !ok {
+		return ""
+	}
+	if exe, err := t.Link("exe"); err == nil && strings.HasPrefix(filepath.Base(exe), "bpftrace") {
+		return runtime.GOARCH
+	}
+	if maps, err := t.Read("maps"); err == nil && strings.Contains(string(maps), "/libbcc.so") {
+		return s.target.Welcome.Info.Arch
+	}
+	return ""
 }

@@ -97,6 +97,11 @@ func (t Thread) Link(name string) (string, error) {
 	return os.Readlink(fmt.Sprintf("/proc/%d/%s", int(t), name))
 }
 
+// Read returns a file of the thread's directory in /proc.
+func (t Thread) Read(name string) ([]byte, error) {
+	return os.ReadFile(fmt.Sprintf("/proc/%d/%s", int(t), name))
+}
+
 // Process returns the thread group that the thread belongs to, and both ids as
 // the tool sees them, in its own pid namespace.
 func (t Thread) Process() (tgid, innerTgid, innerTid int, err error) {
