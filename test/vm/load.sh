@@ -17,5 +17,5 @@ while [ "$rounds" -ne 0 ]; do
 		mv /mnt/file /mnt/renamed
 		rm /mnt/renamed
 	fi
-	sleep 0.5
+	sleep 1
 done

@@ -25,7 +25,7 @@ __attribute__((noinline)) void *leak() { return malloc(4321); }
 void fight() {
 	for (;;) {
 		std::lock_guard<std::mutex> held(lock);
-		std::this_thread::sleep_for(std::chrono::milliseconds(2));
+		std::this_thread::sleep_for(std::chrono::milliseconds(50));
 	}
 }
 
@@ -42,12 +42,12 @@ int main() {
 	for (int round = 0;; round++) {
 		if (load::twice(21, "twenty-one") != 42 || known_function(99) != 100)
 			return 1;
-		if (round % 10 == 0)
+		if (round % 4 == 0)
 			*static_cast<char *>(load::leak()) = 1;
 		std::string s(1000, 'x'); // by new and delete
 		int fd = open("/etc/hostname", O_RDONLY);
 		if (fd >= 0)
 			close(fd);
-		usleep(50000);
+		usleep(200000);
 	}
 }

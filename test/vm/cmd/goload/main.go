@@ -33,7 +33,7 @@ func main() {
 			c.Close()
 		}
 	}()
-	for range time.Tick(100 * time.Millisecond) {
+	for range time.Tick(500 * time.Millisecond) {
 		goSquare(7)
 		talk(l.Addr().String())
 	}
