@@ -5,7 +5,7 @@ VERSION = $(shell git describe --tags --always 2>/dev/null || echo devel)
 LDFLAGS = -s -w -X main.version=$(VERSION)
 PACKED  = $(ARCHES:%=internal/daemon/bin/bpfd-linux-%.gz)
 
-.PHONY: all build cross test race fuzz lint demo vm install help
+.PHONY: all build cross test race fuzz lint demo vm bench install help
 all: build
 
 build: bin/bpfctl bin/bpfd ## bin/bpfctl, with the daemons for all targets inside
@@ -42,6 +42,9 @@ demo: build ## real tools on this machine, through a bpfd of its own
 
 vm: build ## boots a target in QEMU and leaves a bpfd reachable: make vm KERNEL=6.1-arm64
 	go run ./test/vm/cmd/vm $(KERNEL)
+
+bench: build ## native beside remote, into doc/benchmarks.md; as root, on a quiet machine
+	go run ./test/bench -write doc/benchmarks.md
 
 install: build ## into $(DESTDIR)/usr/local
 	install -D -m 755 bin/bpfctl $(DESTDIR)/usr/local/bin/bpfctl

@@ -33,6 +33,7 @@ var benchmarks = []benchmark{
 	{"lookup", "one map lookup", "≤ 60 × native", 60, false, (*bench).lookup},
 	{"roundtrip", "one map lookup, beside a bare round trip of as many bytes over pipes", "≤ 5 × the round trip", 5, false, (*bench).roundTrip},
 	{"dump", "`bpftool map dump` of 10,000 entries, key by key", "≤ 3 × native", 3, false, (*bench).dump},
+	{"print", "bpftrace prints a map of 10,000 entries, which it made", "≤ 3 × native", 3, false, (*bench).print},
 	{"ringbuf", "BPF ring buffer: records of 24 bytes received at 1 M events/s", "nothing lost", 1, true, (*bench).ringbuf},
 	{"perf", "perf buffer: highest rate without a loss", "≥ 0.9 × native", 0.9, true, (*bench).perf},
 	{"bpftrace", "`bpftrace -e 'BEGIN { exit(); }'`", "≤ 1.5 × native", 1.5, false, wall("bpftrace", "-e", "BEGIN { exit(); }")},

@@ -114,6 +114,13 @@ func (b *bench) dump() (figure, figure) {
 	return wall("bpftool", "map", "dump", "pinned", pin)(b)
 }
 
+// print has bpftrace fill a hash and print it at its end, key by key.
+func (b *bench) print() (figure, figure) {
+	os.Setenv("BPFTRACE_MAP_KEYS_MAX", "20000")
+	defer os.Unsetenv("BPFTRACE_MAP_KEYS_MAX")
+	return wall("bpftrace", "-e", "BEGIN { $i = 0; while ($i < 10000) { @[$i] = $i; $i++; } exit(); }")(b)
+}
+
 // flood has events made at a rate while a ring is read, and returns how many
 // were made and how many the reader says it lost.
 func (b *bench) flood(reader []string, rate int) (made, received, lost float64) {
