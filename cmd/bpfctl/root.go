@@ -36,7 +36,8 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.PersistentFlags().StringP("target", "t", "", targetUsage)
+	root.PersistentFlags().StringP(targetFlag, "t", "", targetUsage)
+	root.RegisterFlagCompletionFunc(targetFlag, completeTarget)
 	root.PersistentFlags().Bool(thereFlag, false, "")
 	root.PersistentFlags().MarkHidden(thereFlag)
 	for _, c := range commands {
@@ -46,4 +47,9 @@ func newRoot() *cobra.Command {
 }
 
 // commands are the subcommands, in the order of the help.
-var commands = []func() *cobra.Command{newRun, newShell, newLoad, newUnload, newLs, newBuild, newAgent, newSupport}
+var commands = []func() *cobra.Command{
+	newRun, newShell,
+	newLoad, newUnload, newLs, newBuild,
+	newTarget, newAgent,
+	newSupport,
+}

@@ -3,9 +3,13 @@ package transport
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"time"
 )
 
 // adbDevice is a device that the system's adb reaches; empty is the only one,
@@ -60,6 +64,26 @@ func (a adbDevice) explain(err error) error {
 		return errors.New("the device does not trust this computer yet: confirm it on the device's screen")
 	}
 	return err
+}
+
+// Devices returns the serials of the devices that a running adb server sees,
+// none if no server runs: asking adb would start one.
+func Devices() []string {
+	port := os.Getenv("ANDROID_ADB_SERVER_PORT")
+	if port == "" {
+		port = "5037"
+	}
+	c, err := net.DialTimeout("tcp", "localhost:"+port, time.Second)
+	if err != nil {
+		return nil
+	}
+	c.Close()
+	out, err := exec.Command(adb(), "devices").Output()
+	if err != nil {
+		return nil
+	}
+	states, _ := devices(string(out))
+	return slices.Sorted(maps.Keys(states))
 }
 
 // devices reads the output of adb devices: states by serial, and all as targets.
