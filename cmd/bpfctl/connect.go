@@ -39,13 +39,19 @@ func connect(cmd *cobra.Command) (*connection, error) {
 	return c, nil
 }
 
-// closeTimeout is how long a target may take to clean up after the last word.
-const closeTimeout = 5 * time.Second
+const (
+	// closeTimeout is how long a target may take to clean up after the last word.
+	closeTimeout = 5 * time.Second
+	// killTimeout is how long the transport may take to end when it is killed.
+	killTimeout = time.Second
+)
 
 // Close ends the session and waits until the target has cleaned up.
 func (c *connection) Close() {
-	timer := time.AfterFunc(closeTimeout, c.conn.Kill)
-	defer timer.Stop()
+	kill := time.AfterFunc(closeTimeout, c.conn.Kill)
+	defer kill.Stop()
+	abort := time.AfterFunc(closeTimeout+killTimeout, c.client.Abort)
+	defer abort.Stop()
 	c.client.Close()
 	c.conn.Wait()
 }

@@ -3,49 +3,108 @@ package agent
 import (
 	"sync"
 
-	"bpfd/internal/wire"
-
 	"golang.org/x/sys/unix"
 )
 
-// cancelTable holds an eventfd for each request that waits and can be told to
-// give up.
+// cancelTable knows the requests that may wait and can be told to give up.
 type cancelTable struct {
 	mu     sync.Mutex // protects following
-	fds    map[uint32]int
+	all    map[uint32]*waiter
 	closed bool
 }
 
-// add returns the eventfd that becomes readable when the host cancels id.
-func (t *cancelTable) add(id uint32) (int, error) {
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		return -1, err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.fds == nil {
-		t.fds = make(map[uint32]int)
-	}
-	t.fds[id] = fd
-	if t.closed {
-		signal(fd)
-	}
-	return fd, nil
+// waiter is a request that may wait.
+type waiter struct {
+	t      *cancelTable
+	id     uint32
+	gaveUp bool // guarded by t.mu
+	fd     int  // eventfd, -1 before it waits; guarded by t.mu
 }
 
-func (t *cancelTable) remove(id uint32) {
+// add makes a request known. It must be called before the next request is
+// looked at, which may be the one that cancels it.
+func (t *cancelTable) add(id uint32) *waiter {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	unix.Close(t.fds[id])
-	delete(t.fds, id)
+	if t.all == nil {
+		t.all = make(map[uint32]*waiter)
+	}
+	w := &waiter{t: t, id: id, fd: -1, gaveUp: t.closed}
+	t.all[id] = w
+	return w
+}
+
+// get returns the request with that id. A host that gives two requests the same
+// has both cancelled together.
+func (t *cancelTable) get(id uint32) *waiter {
+	t.mu.Lock()
+	w := t.all[id]
+	t.mu.Unlock()
+	if w == nil {
+		w = t.add(id)
+	}
+	return w
+}
+
+// done forgets the request.
+func (w *waiter) done() {
+	w.t.mu.Lock()
+	defer w.t.mu.Unlock()
+	if w.fd >= 0 {
+		unix.Close(w.fd)
+		w.fd, w.gaveUp = -1, true
+	}
+	if w.t.all[w.id] == w {
+		delete(w.t.all, w.id)
+	}
+}
+
+// wait waits until fd can be read; EINTR if the host cancels the request.
+func (w *waiter) wait(fd int) error {
+	cancel, err := w.eventfd()
+	if err != nil {
+		return err
+	}
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(cancel), Events: unix.POLLIN}}
+	if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+		return err
+	}
+	if fds[1].Revents != 0 {
+		return unix.EINTR
+	}
+	return nil
+}
+
+// eventfd returns what becomes readable when the request is cancelled.
+func (w *waiter) eventfd() (int, error) {
+	w.t.mu.Lock()
+	defer w.t.mu.Unlock()
+	if w.gaveUp {
+		return -1, unix.EINTR
+	}
+	if w.fd < 0 {
+		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+		if err != nil {
+			return -1, err
+		}
+		w.fd = fd
+	}
+	return w.fd, nil
+}
+
+// cancel tells the request to give up; t.mu is held.
+func (w *waiter) cancel() {
+	w.gaveUp = true
+	if w.fd >= 0 {
+		ready(w.fd)
+	}
 }
 
 func (t *cancelTable) cancel(id uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if fd, ok := t.fds[id]; ok {
-		signal(fd)
+	if w := t.all[id]; w != nil {
+		w.cancel()
 	}
 }
 
@@ -53,23 +112,13 @@ func (t *cancelTable) cancelAll() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
-	for _, fd := range t.fds {
-		signal(fd)
+	for _, w := range t.all {
+		w.cancel()
 	}
 }
 
-// signal makes an eventfd readable.
-func signal(fd int) {
+// ready makes an eventfd readable.
+func ready(fd int) {
 	one := [8]byte{0: 1, 7: 0}
 	unix.Write(fd, one[:])
-}
-
-// readCancelable serves TypeRead.
-func (s *session) readCancelable(id uint32, req *wire.Read) wire.Message {
-	fd, err := s.cancels.add(id)
-	if err != nil {
-		return &wire.BytesReply{Errno: errno(err)}
-	}
-	defer s.cancels.remove(id)
-	return s.read(req, fd)
 }

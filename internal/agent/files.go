@@ -207,9 +207,12 @@ func fill(fd int, off int64, n int) ([]byte, error) {
 	return b, nil
 }
 
-// read reads from a handle, and waits until there is something or cancel is
-// readable. At an offset it fills the buffer, if the file is long enough.
-func (s *session) read(req *wire.Read, cancel int) *wire.BytesReply {
+// read reads from a handle, and waits until there is something or the host
+// cancels the request. At an offset it fills the buffer, if the file is long
+// enough.
+func (s *session) read(id uint32, req *wire.Read) wire.Message {
+	w := s.cancels.get(id)
+	defer w.done()
 	fd, ok := s.fds.get(req.Handle)
 	if !ok {
 		return &wire.BytesReply{Errno: uint32(unix.EBADF)}
@@ -233,10 +236,8 @@ func (s *session) read(req *wire.Read, cancel int) *wire.BytesReply {
 		if err != unix.EAGAIN && err != unix.EINTR {
 			return &wire.BytesReply{Errno: errno(err)}
 		}
-		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(cancel), Events: unix.POLLIN}}
-		unix.Poll(fds, -1)
-		if fds[1].Revents != 0 {
-			return &wire.BytesReply{Errno: uint32(unix.EINTR)}
+		if err := w.wait(fd); err != nil {
+			return &wire.BytesReply{Errno: errno(err)}
 		}
 	}
 }
@@ -262,20 +263,30 @@ func (s *session) writeFile(req *wire.Write) *wire.WriteReply {
 	if !ok {
 		return &wire.WriteReply{Errno: uint32(unix.EBADF)}
 	}
-	n, err := unix.Write(fd, req.Bytes)
-	if req.Off != wire.NoOffset {
-		// Appending files ignore the offset, others need it.
-		if flags, e := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); e == nil && flags&unix.O_APPEND == 0 && err == unix.EINVAL {
-			n, err = unix.Pwrite(fd, req.Bytes, req.Off)
-		}
+	write := func() (int, error) { return writeAt(fd, req.Bytes, req.Off) }
+	var n int
+	var err error
+	if path, ok := s.files.get(req.Handle); ok {
+		n, err = s.traces.define(path, write)
+	} else {
+		n, err = write()
 	}
 	if err != nil {
 		return &wire.WriteReply{Errno: errno(err)}
 	}
-	if path, ok := s.files.get(req.Handle); ok {
-		s.traces.note(path, req.Bytes[:n])
-	}
 	return &wire.WriteReply{Count: uint32(n)}
+}
+
+func writeAt(fd int, b []byte, off int64) (int, error) {
+	n, err := unix.Write(fd, b)
+	if off == wire.NoOffset || err != unix.EINVAL {
+		return n, err
+	}
+	// Appending files ignore the offset, others need it.
+	if flags, e := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); e == nil && flags&unix.O_APPEND == 0 {
+		return unix.Pwrite(fd, b, off)
+	}
+	return n, err
 }
 
 // pathOps are the changes to the file system.
@@ -291,7 +302,18 @@ var pathOps = map[wire.Op]func(*wire.PathOp) error{
 	wire.OpMountBPF: func(p *wire.PathOp) error { return unix.Mount("bpf", p.Path, "bpf", 0, "mode=0700") },
 }
 
-func (s *session) pathOp(req *wire.PathOp) *wire.Status { return status(pathOps[req.Op](req)) }
+func (s *session) pathOp(req *wire.PathOp) *wire.Status {
+	err := pathOps[req.Op](req)
+	if err == nil {
+		switch req.Op {
+		case wire.OpMkdir:
+			s.traces.made(req.Path)
+		case wire.OpRmdir:
+			s.traces.removed(req.Path)
+		}
+	}
+	return status(err)
+}
 
 func (s *session) statfs(req *wire.Path) *wire.StatfsReply {
 	var st unix.Statfs_t

@@ -42,7 +42,7 @@ var requests = map[wire.Type]request{
 	wire.TypeReadlink: row(always, func(s *session, _ uint32, p *wire.Path) wire.Message { return s.readlink(p) }),
 	wire.TypeReadDir:  row(always, func(s *session, _ uint32, p *wire.Path) wire.Message { return s.readDir(p) }),
 	wire.TypeOpen:     row(always, func(s *session, _ uint32, o *wire.Open) wire.Message { return s.open(o) }),
-	wire.TypeRead:     row(always, (*session).readCancelable),
+	wire.TypeRead:     row(always, (*session).read),
 	wire.TypeWrite:    row(always, func(s *session, _ uint32, w *wire.Write) wire.Message { return s.writeFile(w) }),
 	wire.TypePathOp:   row(always, func(s *session, _ uint32, p *wire.PathOp) wire.Message { return s.pathOp(p) }),
 	wire.TypeStatfs:   row(always, func(s *session, _ uint32, p *wire.Path) wire.Message { return s.statfs(p) }),

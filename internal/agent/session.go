@@ -8,8 +8,11 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"runtime"
 	"sync"
+	"syscall"
 
 	"bpfd/internal/sys"
 	"bpfd/internal/wire"
@@ -33,6 +36,7 @@ type session struct {
 	wbuf    []byte     // guarded by wmu
 	opts    Options
 	fds     *fdTable
+	serving sync.Mutex // held while the main thread serves a request
 	slow    chan struct{}
 	running sync.WaitGroup
 	cancels cancelTable
@@ -40,6 +44,8 @@ type session struct {
 	memory  memoryTable
 	files   pathTable
 	traces  journal
+
+	released sync.Once
 }
 
 // Serve speaks the binary protocol until in ends, and then releases all that
@@ -48,6 +54,7 @@ type session struct {
 func Serve(in, out int, first []byte, opts Options) error {
 	input := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(first), sys.NewReader(in)), 64<<10)
 	s := newSession(input, out, opts)
+	defer s.endOnSignal()()
 	defer s.release()
 	if err := s.greet(); err != nil {
 		return err
@@ -62,14 +69,37 @@ func newSession(in io.Reader, out int, opts Options) *session {
 	return s
 }
 
-// release ends what runs and drops what the session holds.
+// endOnSignal ends the session and the process when that is asked to end, also
+// if a read of the input does not. It returns what stops it.
+func (s *session) endOnSignal() (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case sig := <-signals:
+			s.serving.Lock()
+			s.release()
+			os.Exit(128 + int(sig.(syscall.Signal)))
+		case <-done:
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}
+
+// release ends what runs and drops what the session holds, once.
 func (s *session) release() {
-	s.cancels.cancelAll()
-	s.streams.closeAll()
-	s.running.Wait()
-	s.memory.closeAll()
-	s.fds.closeAll()
-	s.traces.undo()
+	s.released.Do(func() {
+		s.cancels.cancelAll()
+		s.streams.closeAll()
+		s.running.Wait()
+		s.memory.closeAll()
+		s.fds.closeAll()
+		s.traces.undo()
+	})
 }
 
 func (s *session) greet() error {
@@ -126,7 +156,10 @@ func (s *session) loop() error {
 		if err != nil {
 			return err
 		}
-		if err := s.serve(h, body); err != nil {
+		s.serving.Lock()
+		err = s.serve(h, body)
+		s.serving.Unlock()
+		if err != nil {
 			return err
 		}
 	}
@@ -144,6 +177,9 @@ func (s *session) serve(h wire.Header, body []byte) error {
 	}
 	if !row.slow(req) {
 		return s.reply(h.ID, row.run(s, h.ID, req))
+	}
+	if h.Type == wire.TypeRead {
+		s.cancels.add(h.ID)
 	}
 	s.slow <- struct{}{}
 	s.running.Add(1)

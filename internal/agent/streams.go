@@ -123,7 +123,7 @@ func (t *streamTable) start() (err error) {
 	return nil
 }
 
-func (t *streamTable) poke() { signal(t.wake) }
+func (t *streamTable) poke() { ready(t.wake) }
 
 func (t *streamTable) credit(id uint32, total uint64) {
 	t.mu.Lock()

@@ -27,6 +27,12 @@ var ErrClosed = errors.New("the connection to the target is gone")
 // linger is how long after the last request the background reader comes back.
 const linger = time.Millisecond
 
+// began is when this process did. Times are taken from it by the monotonic
+// clock: the other may be set.
+var began = time.Now()
+
+func uptime() int64 { return int64(time.Since(began)) }
+
 // Stream receives what the target sends on a stream. Its methods are called in
 // order by whoever reads the connection: they may not block, nor make requests.
 type Stream interface {
@@ -51,7 +57,7 @@ type Client struct {
 	wbuf []byte     // guarded by wmu
 
 	token    chan struct{} // whoever could send into it reads the connection
-	released atomic.Int64  // when a request last gave the token back, in ns
+	released atomic.Int64  // when a request last gave the token back, by uptime
 	kick     int           // eventfd that ends the background reader's poll
 	polling  atomic.Bool   // the background reader is in poll
 	stopped  chan struct{} // closed when the background reader has ended
@@ -189,7 +195,7 @@ func (c *Client) lead(p *call) {
 		}
 		c.dispatch(h, body)
 	}
-	c.released.Store(time.Now().UnixNano())
+	c.released.Store(uptime())
 	<-c.token
 }
 
@@ -284,7 +290,8 @@ func (c *Client) dispatch(h wire.Header, body []byte) {
 	}
 }
 
-// fail ends every request and stream with err, once.
+// fail ends every request with err, once. Streams are not told: whoever has
+// one watches Dead.
 func (c *Client) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -310,7 +317,7 @@ func (c *Client) wake() {
 func (c *Client) background() {
 	defer close(c.stopped)
 	for c.Err() == nil {
-		if time.Now().UnixNano()-c.released.Load() < int64(linger) || !c.tryToken() {
+		if uptime()-c.released.Load() < int64(linger) || !c.tryToken() {
 			time.Sleep(linger)
 			continue
 		}
@@ -341,7 +348,7 @@ func (c *Client) idle() {
 			if fds[1].Revents != 0 {
 				var b [8]byte
 				unix.Read(c.kick, b[:])
-				c.released.Store(time.Now().UnixNano())
+				c.released.Store(uptime())
 				return
 			}
 		}
@@ -354,8 +361,15 @@ func (c *Client) idle() {
 	}
 }
 
+// Abort gives the connection up: every request fails, also those that a target
+// does not answer any more.
+func (c *Client) Abort() {
+	c.fail(errors.New("the target does not answer"))
+	c.wake()
+}
+
 // Close ends the connection: the target sees the end of its input and cleans
-// up. It waits until the target has closed its side.
+// up. It waits until the target has closed its side, or until Abort.
 func (c *Client) Close() error {
 	sys.CloseWrite(c.out)
 	c.wake()

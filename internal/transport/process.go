@@ -19,8 +19,8 @@ import (
 const pipeSize = 1 << 20
 
 // start runs a command whose standard input and output are the connection. It
-// ends with this process. If it has its own process group, the terminal's
-// Ctrl-C does not reach it.
+// is hung up when this process ends, so that a bpfd cleans up. If it has its
+// own process group, the terminal's Ctrl-C does not reach it.
 func start(cmd *exec.Cmd, group bool) (*Conn, error) {
 	var in, out [2]int
 	if err := unix.Pipe2(in[:], unix.O_CLOEXEC); err != nil {
@@ -41,7 +41,7 @@ func start(cmd *exec.Cmd, group bool) (*Conn, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	// A master of ssh's ControlPersist outlives its command and keeps stderr.
 	cmd.WaitDelay = time.Second
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: group, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: group, Pdeathsig: syscall.SIGHUP}
 	// The death signal comes when the thread that forked ends: it must stay.
 	started := make(chan error)
 	done := make(chan struct{})
