@@ -119,7 +119,10 @@ func (c *Client) greet(software string) error {
 			return fmt.Errorf("the bpfd on the target speaks version %d of the protocol, this bpfctl speaks %d: update the older one", v, wire.Version)
 		}
 	}
-	return c.Welcome.Decode(append([]byte(nil), body...))
+	if err := c.Welcome.Decode(append([]byte(nil), body...)); err != nil {
+		return fmt.Errorf("the target's welcome: %w", err)
+	}
+	return nil
 }
 
 // NewHandle returns a name for a descriptor on the target that was not used yet.
