@@ -116,7 +116,7 @@ var Commands = [...]Command{
 		str("pathname", 0), u32("bpf_fd", 8), u32("file_flags", 12), fd("path_fd", 16)}},
 	BPF_PROG_ATTACH: {Name: "BPF_PROG_ATTACH", Since: "4.10", Size: 32, Map: none, Hook: Attach, Level: Full, Fields: attachFields},
 	BPF_PROG_DETACH: {Name: "BPF_PROG_DETACH", Since: "4.10", Size: 32, Map: none, Hook: Attach, Level: Full, Fields: attachFields},
-	BPF_PROG_TEST_RUN: {Name: "BPF_PROG_TEST_RUN", Since: "4.12", Size: 76, Map: none, Slow: true, Errors: true, Level: Full, Fields: []Field{
+	BPF_PROG_TEST_RUN: {Name: "BPF_PROG_TEST_RUN", Since: "4.12", Size: 76, Map: none, Slow: true, Errors: true, Runs: true, Level: Full, Fields: []Field{
 		fd("prog_fd", 0), b32("retval", 4), u32("data_size_in", 8), b32("data_size_out", 12), in("data_in", 16, times(8, 1)),
 		out("data_out", 24, unlimited(12, 1, maxPacket)), u32("repeat", 32), b32("duration", 36), u32("ctx_size_in", 40), b32("ctx_size_out", 44),
 		in("ctx_in", 48, times(40, 1)), out("ctx_out", 56, unlimited(44, 1, maxContext)), u32("flags", 64), u32("cpu", 68), u32("batch_size", 72)}},

@@ -156,6 +156,7 @@ type Command struct {
 	Result bool   // returns a descriptor
 	Errors bool   // out-buffers are valid on failure too
 	Slow   bool   // may take long
+	Runs   bool   // runs a program, which may write to rings and arrays
 	Hook   Hook
 	Fields []Field
 	Level  Level

@@ -43,6 +43,9 @@ func (s *session) call(req *wire.Call) *wire.CallReply {
 		s.patch(p, &args, bufs)
 	}
 	ret, errno := sys.Call(numbers[req.Sys], &args, bufs)
+	if req.Flags&wire.CallDrain != 0 {
+		s.streams.drainAll()
+	}
 	reply := &wire.CallReply{Ret: int64(ret), Errno: uint32(errno)}
 	if errno != 0 {
 		reply.Ret = -1

@@ -12,8 +12,9 @@ import (
 
 // mapping is a mapped descriptor and what the host was last told of it.
 type mapping struct {
-	mem    []byte
-	shadow []byte
+	mem      []byte
+	shadow   []byte
+	readOnly bool
 }
 
 // memoryTable holds the mappings of a session.
@@ -31,7 +32,8 @@ func (t *memoryTable) get(h wire.Handle, fd, size int) (*mapping, error) {
 		return nil, unix.EINVAL
 	}
 	mem, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err == unix.EPERM || err == unix.EACCES { // frozen, or BPF_F_RDONLY
+	readOnly := err == unix.EPERM || err == unix.EACCES // frozen, or BPF_F_RDONLY
+	if readOnly {
 		mem, err = unix.Mmap(fd, 0, size, unix.PROT_READ, unix.MAP_SHARED)
 	}
 	if err != nil {
@@ -40,7 +42,7 @@ func (t *memoryTable) get(h wire.Handle, fd, size int) (*mapping, error) {
 	if t.all == nil {
 		t.all = make(map[wire.Handle]*mapping)
 	}
-	m := &mapping{mem: mem, shadow: make([]byte, size)}
+	m := &mapping{mem: mem, shadow: make([]byte, size), readOnly: readOnly}
 	t.all[h] = m
 	return m, nil
 }
@@ -72,12 +74,19 @@ func (s *session) syncMemory(req *wire.Memory) *wire.MemoryReply {
 	if !ok {
 		return &wire.MemoryReply{Errno: uint32(unix.EBADF)}
 	}
-	if req.Size == 0 || req.Size%8 != 0 || req.Size > maxMapped {
+	if req.Size == 0 {
+		s.memory.close(req.Handle) // to be mapped anew
+		return &wire.MemoryReply{}
+	}
+	if req.Size%8 != 0 || req.Size > maxMapped {
 		return &wire.MemoryReply{Errno: uint32(unix.EINVAL)}
 	}
 	m, err := s.memory.get(req.Handle, fd, int(req.Size))
 	if err != nil {
 		return &wire.MemoryReply{Errno: errno(err)}
+	}
+	if m.readOnly && len(req.Words) > 0 {
+		return &wire.MemoryReply{Errno: uint32(unix.EPERM)}
 	}
 	for _, w := range req.Words {
 		m.change(w)

@@ -171,6 +171,15 @@ func (t *streamTable) waitRound() {
 	}
 }
 
+// drainAll returns when what the rings held was sent, as far as the credit goes.
+func (t *streamTable) drainAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.active && len(t.all) > 0 {
+		t.waitRound()
+	}
+}
+
 func (t *streamTable) closeAll() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -50,6 +50,9 @@ func (m *Marshaller) BPF(mem Memory, objs Objects, cmd uint32, attr uint64, size
 	if row.Slow {
 		r.Call.Flags |= wire.CallSlow
 	}
+	if row.Runs {
+		r.Call.Flags |= wire.CallDrain
+	}
 	if row.Errors {
 		r.Call.Flags |= wire.CallKeepOnError
 	}

@@ -122,10 +122,16 @@ func (s *Supervisor) bpf(r *request) answer {
 	}
 	s.userRings.flush()
 	s.arrays.flush(false)
+	if cmd < uint32(len(abi.Commands)) && abi.Commands[cmd].Runs {
+		s.rings.settle(false) // there may be room for what it writes
+	}
 	v := &view{s: s, r: r}
 	defer v.close()
 	if a, ok := s.walk(v, cmd); ok {
 		return a
+	}
+	if cmd == abi.BPF_MAP_FREEZE {
+		s.unmap(v)
 	}
 	req, errno := s.marshal.BPF(r.thread, v, cmd, r.Args[1], uint32(r.Args[2]))
 	if errno != 0 {
@@ -138,7 +144,9 @@ func (s *Supervisor) bpf(r *request) answer {
 	switch cmd {
 	case abi.BPF_PROG_TEST_RUN:
 		s.runs.Add(1)
-		s.arrays.flush(true) // what the program wrote is there when the call returns
+		// What the program wrote and consumed is there when the call returns.
+		s.arrays.flush(true)
+		s.userRings.flush()
 	case abi.BPF_MAP_UPDATE_ELEM, abi.BPF_MAP_UPDATE_BATCH:
 		s.arrays.flush(true)
 	case abi.BPF_MAP_FREEZE:
@@ -147,6 +155,23 @@ func (s *Supervisor) bpf(r *request) answer {
 		}
 	}
 	return a
+}
+
+// unmap has the target give up its mapping of an array that is to be frozen: it
+// can be written to, and the kernel refuses to freeze what somebody can write
+// to. If the tool can, that is right.
+func (s *Supervisor) unmap(v *view) {
+	attr := make([]byte, 4)
+	if v.r.Args[2] < 4 || v.r.thread.ReadAt(v.r.Args[1], attr) != nil {
+		return
+	}
+	o := v.lookup(int(int32(le.Uint32(attr))))
+	if o == nil || o.array.Load() == nil || v.r.thread.MapsForWriting(s.objects.identities(o)) {
+		return
+	}
+	s.arrays.flush(true)
+	var reply wire.MemoryReply
+	s.target.Do(wire.TypeMemory, &wire.Memory{Handle: o.Handle}, &reply)
 }
 
 // run has the target make a call and hands over its result.

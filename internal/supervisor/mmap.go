@@ -49,16 +49,35 @@ func (s *Supervisor) mapObject(r *request, o *object, fd int) error {
 	case o.Kind != abi.KindMap || o.Map == nil:
 		return unix.ENODEV
 	case o.Map.Type == abi.BPF_MAP_TYPE_RINGBUF:
-		return s.mapRingbuf(o)
+		if prot&unix.PROT_WRITE != 0 && (offset != 0 || length != uint64(sys.PageSize)) {
+			return unix.EPERM // only the consumer's position is written by tools
+		}
+		return s.mapRing(o, offset+length, s.mapRingbuf)
 	case o.Map.Type == abi.BPF_MAP_TYPE_USER_RINGBUF:
-		return s.mapUserRing(o)
+		if prot&unix.PROT_WRITE != 0 && offset == 0 {
+			return unix.EPERM // only the consumer's position is not
+		}
+		return s.mapRing(o, offset+length, s.mapUserRing)
 	case o.Map.Type == abi.BPF_MAP_TYPE_ARENA:
 		s.warnOnce("the tool maps a BPF arena, memory that it would share with programs on the target: that is not possible; mmap fails with EOPNOTSUPP")
 		return unix.EOPNOTSUPP
+	case o.Map.Type != unix.BPF_MAP_TYPE_ARRAY:
+		return enotsupp
 	case o.Map.Flags&abi.BPF_F_MMAPABLE == 0:
-		return unix.ENOTSUP
+		return unix.EINVAL
 	}
 	return s.mapArray(o, length, prot, offset)
+}
+
+// enotsupp is the kernel's own ENOTSUPP, which has no name for programs.
+const enotsupp = unix.Errno(524)
+
+// mapRing opens a ring of which the tool maps what is before end.
+func (s *Supervisor) mapRing(o *object, end uint64, open func(*object) error) error {
+	if end > uint64(ring.RingbufMirrorSize(int(o.Map.MaxEntries))) {
+		return unix.EINVAL
+	}
+	return open(o)
 }
 
 // mapArray opens a mmapable array, as array_map_mmap and bpf_map_mmap do.

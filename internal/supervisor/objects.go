@@ -53,6 +53,7 @@ type registry struct {
 	// drained is held from reading inotify's events to telling the target, so
 	// that a close takes effect before any call that the tool makes after it.
 	drained sync.Mutex
+	polled  atomic.Int32 // how many sockets there are
 
 	mu      sync.Mutex // protects following
 	byID    map[tracee.Identity]*object
@@ -162,6 +163,17 @@ func (r *registry) standsAs(o *object, id tracee.Identity) (memfd, other bool) {
 	return false, false
 }
 
+// identities returns those of the files which stand for an object.
+func (r *registry) identities(o *object) map[tracee.Identity]bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ids := make(map[tracee.Identity]bool)
+	for _, b := range o.backs {
+		ids[b.id] = true
+	}
+	return ids
+}
+
 // gone says whether nothing stands for an object any more; mu is held.
 func (o *object) gone() bool {
 	for _, b := range o.backs {
@@ -174,21 +186,40 @@ func (o *object) gone() bool {
 
 // drain handles what the tool has closed.
 func (r *registry) drain() {
-	var buf [4096]byte
 	r.drained.Lock()
 	defer r.drained.Unlock()
-	for {
-		n, err := unix.Read(r.inotify, buf[:])
-		if err != nil || n < unix.SizeofInotifyEvent {
-			return
+	for r.drainFiles() {
+	}
+	if r.polled.Load() > 0 {
+		r.drainSockets()
+	}
+}
+
+// drainFiles handles some of inotify's events; it says whether there were any.
+func (r *registry) drainFiles() bool {
+	var buf [4096]byte
+	n, err := unix.Read(r.inotify, buf[:])
+	if err != nil || n < unix.SizeofInotifyEvent {
+		return false
+	}
+	for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
+		wd := int(int32(le.Uint32(b)))
+		mask := le.Uint32(b[4:])
+		b = b[unix.SizeofInotifyEvent+le.Uint32(b[12:]):]
+		if mask&unix.IN_CLOSE_WRITE != 0 {
+			r.closedFile(wd)
 		}
-		for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
-			wd := int(int32(le.Uint32(b)))
-			mask := le.Uint32(b[4:])
-			b = b[unix.SizeofInotifyEvent+le.Uint32(b[12:]):]
-			if mask&unix.IN_CLOSE_WRITE != 0 {
-				r.closedFile(wd)
-			}
+	}
+	return true
+}
+
+// drainSockets handles the sockets whose other end is closed.
+func (r *registry) drainSockets() {
+	events := make([]unix.EpollEvent, 16)
+	for n := len(events); n == len(events); {
+		n, _ = unix.EpollWait(r.epoll, events, 0)
+		for _, ev := range events[:max(n, 0)] {
+			r.closedSocket(int(ev.Fd))
 		}
 	}
 }
@@ -219,6 +250,10 @@ func (r *registry) closedSocket(sock int) {
 		gone = o.gone()
 	}
 	r.mu.Unlock()
+	if o == nil {
+		return // not a socket: inotify, or what ends the watch
+	}
+	r.polled.Add(-1)
 	unix.Close(sock)
 	if gone {
 		r.remove(o)
@@ -280,15 +315,11 @@ func (r *registry) watchCloses(stop int) {
 			return
 		}
 		for _, ev := range events[:max(n, 0)] {
-			switch int(ev.Fd) {
-			case stop:
+			if int(ev.Fd) == stop {
 				return
-			case r.inotify:
-				r.drain()
-			default:
-				r.closedSocket(int(ev.Fd))
 			}
 		}
+		r.drain()
 	}
 }
 

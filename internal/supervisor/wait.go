@@ -44,6 +44,10 @@ func (s *Supervisor) epollCtl(r *request) answer {
 	if err != nil {
 		return fail(unix.ENOMEM)
 	}
+	if ring := o.ring.Load(); op != unix.EPOLL_CTL_DEL && !o.level && (ring == nil || !ring.pending()) {
+		// What was reported before is not to be reported to who begins to wait.
+		s.objects.settle(o)
+	}
 	ours, err := r.thread.Dup(epfd)
 	if err != nil {
 		return fail(unix.EBADF)
@@ -194,6 +198,10 @@ func (r *registry) settle(o *object) bool {
 	defer r.mu.Unlock()
 	was := o.ready
 	o.ready = false
+	if o.event >= 0 {
+		var b [8]byte
+		unix.Read(o.event, b[:])
+	}
 	return was
 }
 
@@ -222,6 +230,7 @@ func (r *registry) addSocket(o *object, sock int, id tracee.Identity) {
 		o.sockets = make(map[int]tracee.Identity)
 	}
 	o.sockets[sock] = id
+	r.polled.Add(1)
 	r.byID[id] = o
 	r.bySock[sock] = o
 	if ring := o.ring.Load(); o.ready || ring != nil && ring.pending() {

@@ -163,14 +163,40 @@ func (t Thread) Address(off uint64) (uint64, error) {
 		return 0, err
 	}
 	for line := range strings.Lines(string(b)) {
-		var start, end, pgoff, ino uint64
-		var perms, dev, path string
-		if n, _ := fmt.Sscanf(line, "%x-%x %s %x %s %d %s", &start, &end, &perms, &pgoff, &dev, &ino, &path); n < 7 {
-			continue
-		}
-		if path == exe && strings.Contains(perms, "x") && off >= pgoff && off < pgoff+end-start {
-			return start + off - pgoff, nil
+		m, ok := parseMapping(line)
+		if ok && m.path == exe && strings.Contains(m.perms, "x") && off >= m.pgoff && off < m.pgoff+m.end-m.start {
+			return m.start + off - m.pgoff, nil
 		}
 	}
 	return 0, fmt.Errorf("offset %#x of %s is not mapped: %w", off, exe, unix.ENOENT)
+}
+
+// mapping is a line of /proc/PID/maps, proc_pid_maps(5).
+type mapping struct {
+	start, end, pgoff uint64
+	perms             string
+	id                Identity
+	path              string
+}
+
+func parseMapping(line string) (m mapping, ok bool) {
+	var major, minor uint32
+	n, _ := fmt.Sscanf(line, "%x-%x %s %x %x:%x %d %s", &m.start, &m.end, &m.perms, &m.pgoff, &major, &minor, &m.id.Ino, &m.path)
+	m.id.Dev = unix.Mkdev(major, minor)
+	return m, n == 8
+}
+
+// MapsForWriting says whether the thread's process has mapped one of some files
+// so that it can write to it. If that cannot be seen, it has.
+func (t Thread) MapsForWriting(files map[Identity]bool) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", int(t)))
+	if err != nil {
+		return true
+	}
+	for line := range strings.Lines(string(b)) {
+		if m, ok := parseMapping(line); ok && files[m.id] && strings.Contains(m.perms, "w") {
+			return true
+		}
+	}
+	return false
 }

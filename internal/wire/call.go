@@ -30,7 +30,10 @@ const (
 	CallSlow CallFlags = 1 << iota
 	// CallKeepOnError returns the out-buffers even when the call failed.
 	CallKeepOnError
-	callFlags = CallSlow | CallKeepOnError
+	// CallDrain sends what is in the rings before the reply: the call may have
+	// put it there.
+	CallDrain
+	callFlags = CallSlow | CallKeepOnError | CallDrain
 )
 
 // BufFlags say what becomes of a buffer.

@@ -145,7 +145,7 @@ type Word struct {
 // meanwhile gets the difference added, so that counters lose nothing.
 type Memory struct {
 	Handle Handle
-	Size   uint32 // bytes of the mapping
+	Size   uint32 // bytes of the mapping; 0 drops it
 	Words  []Word
 }
 
