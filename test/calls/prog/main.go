@@ -18,6 +18,9 @@ var le = binary.LittleEndian
 // cases are what the program can do, by name. Each file adds its own.
 var cases = map[string]func(){}
 
+// helpers are what a case runs in another process.
+var helpers = map[string]func([]string){}
+
 func main() {
 	if len(os.Args) < 2 {
 		names := make([]string, 0, len(cases))
@@ -28,6 +31,10 @@ func main() {
 		for _, name := range names {
 			fmt.Println(name)
 		}
+		return
+	}
+	if help := helpers[os.Args[1]]; help != nil {
+		help(os.Args[2:])
 		return
 	}
 	run := cases[os.Args[1]]
