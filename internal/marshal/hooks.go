@@ -163,7 +163,7 @@ func (r *Request) iterInfo() unix.Errno {
 		r.patchFD(buf, 8, o.Handle)
 		return 0
 	}
-	if len(data) >= 4 {
+	if len(data) >= 4 && number(0) != 0 { // 0 is no map (bpf_iter_attach_map), but every process (bpf_iter_attach_task)
 		if o := r.objs.Object(number(0)); o != nil {
 			r.patchFD(buf, 0, o.Handle)
 		} else if _, open := r.objs.Other(number(0)); len(data) == 4 && open {
