@@ -105,7 +105,6 @@ func (f *loadFlags) run(ctx context.Context) error {
 		report(os.Stdout, l)
 		return nil
 	}
-	report(os.Stderr, l)
 	return f.follow(ctx, l)
 }
 
@@ -119,10 +118,15 @@ func (f *loadFlags) follow(ctx context.Context, l *loader.Loaded) error {
 			o.Types[""] = e
 		}
 	}
+	p, err := l.Printer(o)
+	if err != nil {
+		return err
+	}
+	report(os.Stderr, l)
 	if err := l.PrintIterators(os.Stdout); err != nil {
 		return err
 	}
-	return l.Print(ctx, o)
+	return p.Run(ctx)
 }
 
 // report says what was attached and pinned.

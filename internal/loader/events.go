@@ -26,10 +26,12 @@ type record struct {
 	lost uint64 // records that did not fit into a perf buffer
 }
 
-// source is a reader of records.
+// source is a buffer that is read.
 type source struct {
-	read  func() (record, error)
-	close func() error
+	name   string   // of its map
+	record btf.Type // what it carries, nil if that is not known
+	read   func() (record, error)
+	close  func() error
 }
 
 // perfPages is the size of a CPU's perf buffer.
@@ -45,7 +47,7 @@ func openSource(m *ebpf.Map) (*source, error) {
 			rec, err := r.Read()
 			return record{cpu: -1, data: rec.RawSample}, err
 		}
-		return &source{read, r.Close}, nil
+		return &source{read: read, close: r.Close}, nil
 	}
 	r, err := perf.NewReader(m, perfPages*os.Getpagesize())
 	if err != nil {
@@ -55,7 +57,7 @@ func openSource(m *ebpf.Map) (*source, error) {
 		rec, err := r.Read()
 		return record{cpu: rec.CPU, data: rec.RawSample, lost: rec.LostSamples}, err
 	}
-	return &source{read, r.Close}, nil
+	return &source{read: read, close: r.Close}, nil
 }
 
 // EventOptions say how to print what ring and perf buffers carry.
@@ -66,27 +68,56 @@ type EventOptions struct {
 	Lost  func(name string, n uint64) // told of records that were lost
 }
 
-// Print prints what ring and perf buffers carry until ctx ends.
-func (l *Loaded) Print(ctx context.Context, o EventOptions) error {
-	p := &printer{EventOptions: o}
+// Printer prints what the ring and perf buffers of an object carry.
+type Printer struct {
+	opts    EventOptions
+	sources []*source
+
+	mu  sync.Mutex // held while writing
+	buf []byte     // guarded by mu
+}
+
+// Printer opens the buffers: what arrives from now on will be printed.
+func (l *Loaded) Printer(o EventOptions) (_ *Printer, err error) {
+	p := &Printer{opts: o}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
 	types, err := l.eventTypes(o)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var running sync.WaitGroup
-	defer running.Wait()
-	failed := make(chan error, len(l.Maps))
 	for _, name := range slices.Sorted(maps.Keys(l.Maps)) {
 		if !carriesEvents(l.Maps[name].Type()) {
 			continue
 		}
 		s, err := openSource(l.Maps[name])
 		if err != nil {
-			return fmt.Errorf("map %s cannot be read: %w", name, err)
+			return nil, fmt.Errorf("map %s cannot be read: %w", name, err)
 		}
-		defer s.close()
+		s.name, s.record = name, types[name]
+		p.sources = append(p.sources, s)
+	}
+	return p, nil
+}
+
+func (p *Printer) close() {
+	for _, s := range p.sources {
+		s.close()
+	}
+}
+
+// Run prints until ctx ends, and closes the buffers.
+func (p *Printer) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer p.close()
+	failed := make(chan error, len(p.sources))
+	for _, s := range p.sources {
 		running.Go(func() {
-			if err := p.drain(name, types[name], s); err != nil {
+			if err := p.drain(s); err != nil {
 				failed <- err
 			}
 		})
@@ -150,41 +181,34 @@ func (o *object) structNamed(name string) (btf.Type, error) {
 	return nil, fmt.Errorf("%s has no struct %s in its BTF; one that is used nowhere is left out by clang: declare a global \"struct %s *unused __attribute__((unused));\"", o.path, name, name)
 }
 
-// printer prints records, one at a time.
-type printer struct {
-	EventOptions
-	mu  sync.Mutex // held while writing
-	buf []byte     // guarded by mu
-}
-
-// drain prints the records of a map until its reader is closed.
-func (p *printer) drain(name string, t btf.Type, s *source) error {
+// drain prints the records of a buffer until it is closed.
+func (p *Printer) drain(s *source) error {
 	for {
 		r, err := s.read()
 		switch {
 		case errors.Is(err, os.ErrClosed):
 			return nil
 		case err != nil:
-			return fmt.Errorf("map %s cannot be read: %w", name, err)
+			return fmt.Errorf("map %s cannot be read: %w", s.name, err)
 		case r.lost > 0:
-			p.Lost(name, r.lost)
+			p.opts.Lost(s.name, r.lost)
 			continue
 		}
-		if err := p.print(name, t, r); err != nil {
+		if err := p.print(s, r); err != nil {
 			return err
 		}
 	}
 }
 
-func (p *printer) print(name string, t btf.Type, r record) error {
+func (p *Printer) print(s *source, r record) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.JSON {
-		p.buf = appendRecord(p.buf[:0], name, t, r)
+	if p.opts.JSON {
+		p.buf = appendRecord(p.buf[:0], s.name, s.record, r)
 	} else {
-		p.buf = appendDump(p.buf[:0], name, r)
+		p.buf = appendDump(p.buf[:0], s.name, r)
 	}
-	_, err := p.Out.Write(p.buf)
+	_, err := p.opts.Out.Write(p.buf)
 	return err
 }
 
@@ -225,7 +249,8 @@ func (l *Loaded) PrintIterators(w io.Writer) error {
 		}
 		r, err := it.Open()
 		if err == nil {
-			_, err = io.Copy(w, r)
+			// read(2) is what reaches the target, splice(2) does not.
+			_, err = io.Copy(struct{ io.Writer }{w}, struct{ io.Reader }{r})
 			r.Close()
 		}
 		if err != nil {

@@ -110,7 +110,7 @@ func (o *object) explainProgram(name string, err error, lines int) error {
 	rest := inProgram.ReplaceAllString(err.Error(), "")
 	switch {
 	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("program %s: bpfd may not load programs on the target: it must run as root there, or with CAP_BPF", name)
+		return fmt.Errorf("program %s (%s): the target's kernel does not permit it: bpfd must run as root there, or with CAP_BPF; if it does, the kernel is locked down or lacks what such programs take", name, p.SectionName)
 	case errors.Is(err, unix.E2BIG):
 		return fmt.Errorf("program %s has %d instructions, which is too big for the target's kernel: it takes 4096, and a million since Linux 5.2", name, p.Instructions.Size()/8)
 	case errors.Is(features.HaveProgramType(p.Type), ebpf.ErrNotSupported):

@@ -195,7 +195,7 @@ func linkWhere(i *link.Info) string {
 	switch i.Type {
 	case link.CgroupType:
 		if c := i.Cgroup(); c != nil {
-			return fmt.Sprintf("cgroup %d, %s", c.CgroupId, ebpf.AttachType(c.AttachType))
+			return fmt.Sprintf("cgroup id %d, %s", c.CgroupId, attachName(ebpf.AttachType(c.AttachType)))
 		}
 	case link.XDPType:
 		if x := i.XDP(); x != nil {
@@ -203,16 +203,25 @@ func linkWhere(i *link.Info) string {
 		}
 	case link.TCXType:
 		if x := i.TCX(); x != nil {
-			return interfaceName(x.Ifindex) + ", " + ebpf.AttachType(x.AttachType).String()
+			return interfaceName(x.Ifindex) + ", " + attachName(ebpf.AttachType(x.AttachType))
 		}
 	case link.TracingType:
 		if x := i.Tracing(); x != nil {
-			return ebpf.AttachType(x.AttachType).String()
+			return attachName(ebpf.AttachType(x.AttachType))
 		}
 	case link.PerfEventType:
 		return perfEventWhere(i)
 	}
 	return ""
+}
+
+// attachName is a kernel's name: BPF_CGROUP_INET_INGRESS is 0, which
+// cilium/ebpf takes for none.
+func attachName(t ebpf.AttachType) string {
+	if t == ebpf.AttachCGroupInetIngress {
+		return "cgroup_inet_ingress"
+	}
+	return kernelName(t.String())
 }
 
 // perfEventWhere is known since Linux 6.6.

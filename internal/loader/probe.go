@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -174,13 +175,28 @@ func (w *Where) find(file string) (string, error) {
 		return p, nil
 	}
 	for _, dir := range libraryDirs {
-		for _, name := range []string{file, file + ".so", file + ".so.[0-9]*"} {
-			if list, _ := filepath.Glob(filepath.Join(w.Root, dir, name)); len(list) > 0 {
-				return list[0], nil
+		for _, name := range []string{file, file + ".so.[0-9]*", file + ".so"} {
+			list, _ := filepath.Glob(filepath.Join(w.Root, dir, name))
+			for _, p := range list {
+				if isELF(p) {
+					return p, nil
+				}
 			}
 		}
 	}
 	return "", fmt.Errorf("the target has no program or library %s: give the whole path in the section's name", file)
+}
+
+// isELF tells programs and libraries from scripts, of which libc.so is one.
+func isELF(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	magic := make([]byte, len(elf.ELFMAG))
+	_, err = io.ReadFull(f, magic)
+	return err == nil && string(magic) == elf.ELFMAG
 }
 
 func attachUprobe(w *Where, s *ebpf.ProgramSpec, p *ebpf.Program, attach func(*link.Executable, string, *ebpf.Program, *link.UprobeOptions) (link.Link, error)) (link.Link, string, error) {
@@ -193,7 +209,7 @@ func attachUprobe(w *Where, s *ebpf.ProgramSpec, p *ebpf.Program, attach func(*l
 		return nil, "", err
 	}
 	l, err := attach(ex, name, p, &link.UprobeOptions{Offset: off})
-	if errors.Is(err, link.ErrNoSymbol) {
+	if errors.Is(err, link.ErrNoSymbol) || errors.Is(err, ebpf.ErrNotSupported) { // the latter: one of another library
 		return nil, "", fmt.Errorf("the target's file has no symbol %s", name)
 	}
 	return l, s.SectionName, err
