@@ -3,22 +3,44 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"bpfd/internal/headers"
 
 	"golang.org/x/sys/unix"
 )
 
-const headersUsage = "kernel headers of the target are in this `directory`"
+const (
+	headersUsage = "kernel headers of the target are in this `directory`"
+	headersShort = "say where the target's kernel headers are, or get them"
+	headersLong  = `headers says where the kernel headers of the target are that tools will see in
+/lib/modules, and where they could come from. bcc's tools compile against them,
+bpftrace reads them when the target has no BTF.
+
+They are looked for in this order: the directory that --headers or
+BCC_KERNEL_SOURCE names; those that were got before; the target's own
+/sys/kernel/kheaders.tar.xz, which is transferred when a tool first looks for
+headers; /lib/modules/RELEASE/build of this machine, if it has the target's
+release. A distribution's package is fetched only by --fetch, with the package
+manager of this machine; nothing is installed, and no root is needed.`
+	headersExample = `  bpfctl headers -t root@board
+  bpfctl headers -t root@board --fetch`
+	fetchUsage = "get the headers and print the directory that they are in"
+)
 
 func progressHeaders(target string) string {
 	return fmt.Sprintf("bpfctl: getting the kernel headers of %s", target)
 }
 
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
 // progress returns what shows on a terminal how far a transfer is, nil if
 // standard error is none.
 func progress(what string) func(done, total uint64) {
-	if _, err := unix.IoctlGetTermios(int(os.Stderr.Fd()), unix.TCGETS); err != nil {
+	if !isTerminal(os.Stderr) {
 		return nil
 	}
 	return func(done, total uint64) {
@@ -36,6 +58,60 @@ func errOtherHeaders(err error) error {
 	return fmt.Errorf("%w; %s=1 takes them all the same", err, anyHeaders)
 }
 
+// errNoHeaders says what the target would allow.
 func errNoHeaders(target string, f *headers.Finder) error {
-	return fmt.Errorf("%s: the tool wants kernel headers of %s (%s); give them by --headers DIR", target, f.Kernel.Release, f.Kernel.Arch)
+	p := f.Package()
+	var do string
+	switch {
+	case p != nil && p.Fetchable():
+		do = fmt.Sprintf("get %s of %s with: bpfctl headers -t %s --fetch", p.Name, p.Distribution, quote(target))
+	case f.HasModule():
+		do = "load its own, as root on the target, with: modprobe kheaders"
+	case p != nil:
+		do = fmt.Sprintf("unpack the package %s of %s, and name the directory with --headers DIR", p.Name, p.Distribution)
+	default:
+		do = "its kernel has no CONFIG_IKHEADERS and its distribution is not known; name a directory with --headers DIR"
+	}
+	return fmt.Errorf("%s: there are no kernel headers of %s for %s here; %s", target, f.Kernel.Release, f.Kernel.Arch, do)
+}
+
+// quote quotes a word for a shell, if it needs it.
+func quote(s string) string {
+	if strings.ContainsAny(s, " '\"$&;|<>()*?`\\") {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	return s
+}
+
+// headersRows are what bpfctl headers prints.
+func headersRows(f *headers.Finder) [][2]string {
+	rows := [][2]string{{"kernel", fmt.Sprintf("%s, %s", f.Kernel.Release, f.Kernel.Arch)}}
+	add := func(where, what string) { rows = append(rows, [2]string{where, what}) }
+	if dir := f.Cached(); dir != "" {
+		add("cache", dir)
+	} else {
+		add("cache", "none")
+	}
+	switch {
+	case f.HasArchive():
+		add("target", "shows its own in "+headers.Archive)
+	case f.HasModule():
+		add("target", "would show its own after modprobe kheaders")
+	default:
+		add("target", "none: its kernel has no CONFIG_IKHEADERS")
+	}
+	if f.HasLocal() {
+		add("this machine", "in /lib/modules/"+f.Kernel.Release)
+	} else {
+		add("this machine", "none of this release and architecture in /lib/modules")
+	}
+	switch p := f.Package(); {
+	case p == nil:
+		add("package", "not known")
+	case p.Fetchable():
+		add("package", fmt.Sprintf("%s of %s, which --fetch fetches", p.Name, p.Distribution))
+	default:
+		add("package", fmt.Sprintf("%s of %s", p.Name, p.Distribution))
+	}
+	return rows
 }

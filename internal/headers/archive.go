@@ -12,33 +12,44 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// archive is where a kernel with CONFIG_IKHEADERS shows its own headers, since
+// Archive is where a kernel with CONFIG_IKHEADERS shows its own headers, since
 // Linux 5.2; if that is a module, it must be loaded.
-const archive = "/sys/kernel/kheaders.tar.xz"
+const Archive = "/sys/kernel/kheaders.tar.xz"
 
 // HasArchive says whether the target shows its kernel's headers.
 func (f *Finder) HasArchive() bool {
-	_, err := size(f.remote, archive)
+	_, err := size(f.remote, Archive)
 	return err == nil
+}
+
+// HasModule says whether the target would show its kernel's headers once
+// somebody loads a module there: modprobe kheaders.
+func (f *Finder) HasModule() bool {
+	for _, suffix := range []string{"", ".xz", ".zst", ".gz"} {
+		if _, err := size(f.remote, modules+f.Kernel.Release+"/kernel/kernel/kheaders.ko"+suffix); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // fromArchive unpacks the target's own headers into the cache.
 func (f *Finder) fromArchive() (Tree, error) {
 	dir, err := store(f.ID(), func(dir string) error {
-		r, err := open(f.remote, archive, f.opts.Progress)
+		r, err := open(f.remote, Archive, f.opts.Progress)
 		if err != nil {
-			return fmt.Errorf("the target's %s: %w", archive, err)
+			return fmt.Errorf("the target's %s: %w", Archive, err)
 		}
 		defer r.Close()
 		if err := Unpack(r, dir); err != nil {
 			if r.failed != nil {
 				err = r.failed
 			}
-			return fmt.Errorf("the target's %s: %w", archive, err)
+			return fmt.Errorf("the target's %s: %w", Archive, err)
 		}
 		t, err := In(dir)
 		if err != nil {
-			return fmt.Errorf("the target's %s: %w", archive, err)
+			return fmt.Errorf("the target's %s: %w", Archive, err)
 		}
 		return Check(t, f.Kernel)
 	})

@@ -83,7 +83,7 @@ type place struct {
 // places are looked at in this order. What a package manager has fetched is
 // the cache's.
 var places = []*place{
-	{func(f *Finder) bool { return isDir(stored(f.ID())) }, (*Finder).cached},
+	{func(f *Finder) bool { return f.Cached() != "" }, (*Finder).cached},
 	{(*Finder).HasArchive, (*Finder).fromArchive},
 	{(*Finder).HasLocal, (*Finder).local},
 }
@@ -109,6 +109,14 @@ func (f *Finder) named() (Tree, error) {
 		err = Check(t, f.Kernel)
 	}
 	return t, err
+}
+
+// Cached returns where headers are that were got before, "" if none were.
+func (f *Finder) Cached() string {
+	if dir := stored(f.ID()); isDir(dir) {
+		return dir
+	}
+	return ""
 }
 
 func (f *Finder) cached() (Tree, error) {

@@ -174,7 +174,7 @@ func leftovers(t *testing.T) []string {
 func TestArchive(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	var last, total uint64
-	files := map[string][]byte{archive: large(t)}
+	files := map[string][]byte{Archive: large(t)}
 	f, remote := finder(t, files, Options{Progress: func(d, n uint64) { last, total = d, n }})
 	if !f.Available() || remote.reads != 0 {
 		t.Fatalf("available: %v, after %d reads", f.Available(), remote.reads)
@@ -186,7 +186,7 @@ func TestArchive(t *testing.T) {
 	if b, err := os.ReadFile(tree.Source + "/" + kconfig); err != nil || string(b) != "/* kconfig */\n" {
 		t.Errorf("%q, %v", b, err)
 	}
-	if last != total || total != uint64(len(files[archive])) || len(remote.open) != 0 {
+	if last != total || total != uint64(len(files[Archive])) || len(remote.open) != 0 {
 		t.Errorf("progress %d of %d, %d files open", last, total, len(remote.open))
 	}
 	again, remote := finder(t, files, Options{})
@@ -195,7 +195,7 @@ func TestArchive(t *testing.T) {
 	}
 	// Another build of the same release has headers of its own.
 	notes := append([]byte{4, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0}, "GNU\x00\xab\xcd\x00\x00"...)
-	other, _ := finder(t, map[string][]byte{"/sys/kernel/notes": notes, archive: files[archive]}, Options{})
+	other, _ := finder(t, map[string][]byte{"/sys/kernel/notes": notes, Archive: files[Archive]}, Options{})
 	if got, err := other.Find(); err != nil || got == tree || !strings.HasSuffix(got.Build, "/abcd") {
 		t.Errorf("another build: %v, %v", got, err)
 	}
@@ -234,7 +234,7 @@ func TestBadArchive(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("XDG_CACHE_HOME", t.TempDir())
-			f, remote := finder(t, map[string][]byte{archive: c.archive}, Options{})
+			f, remote := finder(t, map[string][]byte{Archive: c.archive}, Options{})
 			remote.cut = c.cut
 			tree, err := f.Find()
 			if err == nil || !strings.Contains(err.Error(), c.message) {
@@ -243,7 +243,7 @@ func TestBadArchive(t *testing.T) {
 			if left := leftovers(t); len(left) > 0 || isDir(stored(f.ID())) {
 				t.Errorf("left behind: %v, %v", left, isDir(stored(f.ID())))
 			}
-			f, _ = finder(t, map[string][]byte{archive: good}, Options{})
+			f, _ = finder(t, map[string][]byte{Archive: good}, Options{})
 			if _, err := f.Find(); err != nil {
 				t.Errorf("the next time: %v", err)
 			}
@@ -255,7 +255,7 @@ func TestBadArchive(t *testing.T) {
 func TestInnerLink(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	a := archived(t, sources(board.Release, "CONFIG_ARM64"), &tar.Header{Name: "include/asm/k.h", Linkname: "../linux/kconfig.h", Typeflag: tar.TypeSymlink})
-	f, _ := finder(t, map[string][]byte{archive: a}, Options{})
+	f, _ := finder(t, map[string][]byte{Archive: a}, Options{})
 	tree, err := f.Find()
 	if err != nil {
 		t.Fatal(err)
@@ -271,7 +271,7 @@ func TestParallel(t *testing.T) {
 	var unpacked sync.Map
 	var wg sync.WaitGroup
 	for i := range 8 {
-		f, remote := finder(t, map[string][]byte{archive: a}, Options{})
+		f, remote := finder(t, map[string][]byte{Archive: a}, Options{})
 		wg.Go(func() {
 			if _, err := f.Find(); err != nil {
 				t.Error(err)
@@ -296,7 +296,7 @@ func TestCacheUnusable(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("XDG_CACHE_HOME", home)
-	f, _ := finder(t, map[string][]byte{archive: a}, Options{})
+	f, _ := finder(t, map[string][]byte{Archive: a}, Options{})
 	if _, err := f.Find(); err == nil || !strings.Contains(err.Error(), "XDG_CACHE_HOME") || !strings.Contains(err.Error(), "not a directory") {
 		t.Errorf("%v", err)
 	}
@@ -309,7 +309,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	defer unix.Unmount(home, unix.MNT_DETACH)
 	t.Setenv("XDG_CACHE_HOME", home)
-	f, _ := finder(t, map[string][]byte{archive: large(t)}, Options{})
+	f, _ := finder(t, map[string][]byte{Archive: large(t)}, Options{})
 	_, err := f.Find()
 	if err == nil || !strings.Contains(err.Error(), "no space left") || !strings.Contains(err.Error(), home) {
 		t.Errorf("%v", err)
@@ -322,7 +322,7 @@ func TestDiskFull(t *testing.T) {
 // What a process that was killed has left is not taken for headers.
 func TestInterrupted(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	f, _ := finder(t, map[string][]byte{archive: archived(t, sources(board.Release, "CONFIG_ARM64"))}, Options{})
+	f, _ := finder(t, map[string][]byte{Archive: archived(t, sources(board.Release, "CONFIG_ARM64"))}, Options{})
 	if err := os.MkdirAll(stored(".new-"+f.ID())+"/tree/include", 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -363,7 +363,7 @@ func TestNamed(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			// The target's own are not taken instead.
-			f, _ := finder(t, map[string][]byte{archive: nil}, Options{Dir: c.dir, Any: c.any})
+			f, _ := finder(t, map[string][]byte{Archive: nil}, Options{Dir: c.dir, Any: c.any})
 			tree, err := f.Find()
 			if c.message == "" && (err != nil || tree.Build != c.dir || !exists(tree.Source, kconfig)) {
 				t.Errorf("%v, %v", tree, err)

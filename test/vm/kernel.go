@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"bpfd/test/vm/debian"
+	"bpfd/internal/apt"
 
 	"github.com/ulikunitz/xz"
 	"golang.org/x/sys/unix"
@@ -54,7 +54,7 @@ func unpack(cache, name, suite, arch string, closure bool, pkgs ...string) (stri
 		if _, err := os.Stat(dir); err == nil {
 			return nil
 		}
-		a, err := debian.Open(filepath.Join(cache, "apt"), suite, arch)
+		a, err := apt.Open(filepath.Join(cache, "apt"), apt.Debian, arch, nil, withBase(suite)...)
 		if err != nil {
 			return err
 		}
@@ -65,6 +65,15 @@ func unpack(cache, name, suite, arch string, closure bool, pkgs ...string) (stri
 		}
 		return a.Unpack(dir, pkgs...)
 	})
+}
+
+// withBase returns a suite and the one that it is an addition to, as bookworm
+// is to bookworm-backports.
+func withBase(suite string) []string {
+	if base, _, ok := strings.Cut(suite, "-"); ok {
+		return []string{base, suite}
+	}
+	return []string{suite}
 }
 
 // kernel is an unpacked kernel package.
@@ -83,7 +92,7 @@ func fetchKernel(cache string, r Row) (*kernel, error) {
 		if _, err := os.Stat(dir); err == nil {
 			return nil
 		}
-		a, err := debian.Open(filepath.Join(cache, "apt"), r.Suite, r.Arch)
+		a, err := apt.Open(filepath.Join(cache, "apt"), apt.Debian, r.Arch, nil, r.Suite)
 		if err != nil {
 			return err
 		}
