@@ -15,6 +15,7 @@ var reasons = []struct{ says, means string }{
 	{`kfunc/kretfunc not available`, "no fentry"},
 	{`failed to find kernel BTF type ID of|failed to set attach target for`, "the kernel has no such function"},
 	{`BPF program load failed: Invalid argument`, "the kernel's verifier refuses it"},
+	{`attach usdt \S+ failed|[Ff]ailed to enable USDT probe`, "the process has no such USDT probes"},
 	{`scaling_cur_freq`, "no frequency scaling"},
 	{`failed to init perf sampling`, "no hardware counters"},
 }
@@ -78,6 +79,7 @@ func (row Row) differ(native, remote Outcome) error {
 // occasional are lines of standard error that come and go from run to run.
 var occasional = []string{
 	`^Traceback`, `^  File "`, `^    `, `^Exception ignored`, `^KeyboardInterrupt`, // Ctrl-C in a Python callback
+	`\[Missed (User|Kernel) Stack\]`, `^failed to get syms`, `^Could not open`, `^missed kernel stack`, // processes that have ended
 	`[Ll]ost \S+ (events|samples)`, `^Possibly lost`, `WARNING: \d+ stack traces`,
 }
 

@@ -21,9 +21,6 @@ const (
 	// again is when a tool that did not end is interrupted again: one in Python
 	// goes on if that happened inside of a callback.
 	again = 3 * time.Second
-	// besideReady is what a command that runs beside a tool prints when it is
-	// at work.
-	besideReady = `.`
 )
 
 // Outcome is what a run leaves.
@@ -33,7 +30,7 @@ type Outcome struct {
 }
 
 func (o Outcome) String() string {
-	return fmt.Sprintf("status %d\n--- stdout\n%.3000s\n--- stderr\n%.3000s", o.Status, o.Stdout, o.Stderr)
+	return fmt.Sprintf("status %d\n--- stdout\n%.1500s\n--- stderr\n%.1500s", o.Status, o.Stdout, o.Stderr)
 }
 
 // command is what is to be started.

@@ -26,7 +26,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -45,9 +44,10 @@ const (
 	Masked
 )
 
-// Row is a tool with its arguments, and what must be seen. In Args, Env, Setup,
-// After and Beside, {pid} is the load's process, {dir} is Target.Dir, and {pin}
-// is a directory in a BPF file system that is removed after the run.
+// Row is a tool with its arguments, and what must be seen. In its words and
+// expressions, {pid} is the load's process, {shell} that of a shell beside it,
+// {disk} a disk of the target, {cgroup} its cgroup2, {dir} is Target.Dir, and
+// {pin} is a path in a BPF file system that is removed after the runs.
 type Row struct {
 	Family string // of tools, as doc/tools.md has it
 	Name   string // unique in its family
@@ -61,10 +61,14 @@ type Row struct {
 	// Interrupt is for tools that never end by themselves: SIGINT when all that
 	// is wanted was seen.
 	Interrupt bool
-	// Setup and After are shell scripts that run natively, before and after
-	// the tool; what After prints is compared as well.
-	Setup, After string
-	// Beside is a command that runs natively while the tool does.
+	// Setup and Cleanup are shell scripts that run natively, before the first
+	// and after the last run of the tool.
+	Setup, Cleanup string
+	// After is one that runs natively after each run. What it prints is
+	// compared as well.
+	After string
+	// Beside is a command that runs natively all the time, from when it has
+	// printed something.
 	Beside []string
 	// Alone is for rows that look at the state of the whole kernel: nothing
 	// else of the suite runs beside them, and they are run again if the kernel's
@@ -103,13 +107,12 @@ func Rows() []Row {
 
 // Run runs rows on a target, each as a subtest, and keeps what came out.
 func Run(t *testing.T, target Target, rows []Row) {
-	load, err := startLoad(target)
-	if err != nil {
+	r := &runner{Target: target, slots: make(chan struct{}, max(1, target.Parallel))}
+	if err := r.prepare(); err != nil {
 		t.Fatal(err)
 	}
-	r := &runner{Target: target, load: load, slots: make(chan struct{}, max(1, target.Parallel))}
 	t.Cleanup(func() {
-		load.stop()
+		r.load.stop()
 		if err := r.keep(); err != nil {
 			t.Error(err)
 		}
@@ -130,9 +133,27 @@ func Run(t *testing.T, target Target, rows []Row) {
 type runner struct {
 	Target
 	load    *process
+	fill    []string // what stands for what, as strings.NewReplacer wants it
 	slots   chan struct{}
 	mu      sync.Mutex // protects results
 	results []Result
+}
+
+// prepare starts the load and asks the target what the rows' words stand for.
+func (r *runner) prepare() error {
+	const script = `for d in /sys/block/*/device; do d=${d%/device}; break; done; echo ${d##*/}
+while read -r _ dir type _; do [ $type != cgroup2 ] || echo $dir; done </proc/mounts`
+	o, err := r.command(context.Background(), []string{"sh", "-c", script}, false, Row{}).run(nil)
+	if err != nil {
+		return err
+	}
+	said := append(strings.Split(o.Stdout, "\n"), "", "")
+	if r.load, err = startLoad(r.Target); err != nil {
+		return err
+	}
+	pid, shell, _ := strings.Cut(r.load.said, " ")
+	r.fill = []string{"{pid}", pid, "{shell}", shell, "{disk}", said[0], "{cgroup}", said[1], "{dir}", r.Dir}
+	return nil
 }
 
 // row runs a row natively and remotely, and compares.
@@ -156,6 +177,16 @@ func (r *runner) row(t *testing.T, row Row) {
 const attempts = 5
 
 func (r *runner) compareRow(t *testing.T, row Row) (Result, error) {
+	row, pin := r.filled(row)
+	r.script(t, row.Setup)
+	defer func() { r.script(t, row.Cleanup+"\nrm -rf "+pin) }()
+	if row.Beside != nil {
+		beside, err := startProcess(r.command(context.Background(), row.Beside, false, row), ".")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer beside.stop()
+	}
 	for n := 1; ; n++ {
 		native := r.run(t, row, false)
 		remote := r.run(t, row, true)
@@ -169,54 +200,64 @@ func (r *runner) compareRow(t *testing.T, row Row) (Result, error) {
 	}
 }
 
-// run runs a row once.
+// filled returns a row with what the target has in the place of {words}, and
+// the path that stands for {pin}.
+func (r *runner) filled(row Row) (Row, string) {
+	name := strings.Map(func(c rune) rune {
+		if strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-", c) {
+			return c
+		}
+		return '-'
+	}, row.Family+"-"+row.Name)
+	pin := fmt.Sprintf("/sys/fs/bpf/suite-%d-%.100s", os.Getpid(), name)
+	fill := strings.NewReplacer(append(r.fill[:len(r.fill):len(r.fill)], "{pin}", pin)...)
+	for _, s := range []*string{&row.Stdin, &row.Setup, &row.Cleanup, &row.After} {
+		*s = fill.Replace(*s)
+	}
+	for _, l := range []*[]string{&row.Args, &row.Env, &row.Want, &row.Beside} {
+		var filled []string
+		for _, s := range *l {
+			filled = append(filled, fill.Replace(s))
+		}
+		*l = filled
+	}
+	return row, pin
+}
+
+// script runs a shell script natively on the target.
+func (r *runner) script(t *testing.T, script string) Outcome {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	o, err := r.command(ctx, []string{"sh", "-c", script}, false, Row{}).run(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Status != 0 {
+		t.Fatalf("%s: %s", script, o)
+	}
+	return o
+}
+
+// run runs a row's tool once.
 func (r *runner) run(t *testing.T, row Row, remotely bool) Outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	pin := fmt.Sprintf("/sys/fs/bpf/suite-%d-%s", os.Getpid(), strings.ReplaceAll(row.Family+"-"+row.Name, " ", "-"))
-	fill := strings.NewReplacer("{pid}", r.load.said, "{dir}", r.Dir, "{pin}", pin)
-	script := func(s string) Outcome {
-		if s == "" {
-			return Outcome{}
-		}
-		o, err := r.command(ctx, []string{"sh", "-c", fill.Replace(s)}, false, row).run(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return o
-	}
-	defer script("rm -rf " + pin)
-	if o := script(row.Setup); o.Status != 0 {
-		t.Fatalf("%s: %s", row.Setup, o)
-	}
-	if row.Beside != nil {
-		beside, err := startProcess(r.command(ctx, replaceAll(fill, row.Beside), false, row), besideReady)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer beside.stop()
-	}
 	var until []string
 	if row.Interrupt {
 		until = row.Want
 	}
-	o, err := r.command(ctx, replaceAll(fill, row.Args), remotely, row).run(until)
+	o, err := r.command(ctx, row.Args, remotely, row).run(until)
 	if err != nil {
-		t.Fatalf("%s: %v", row.Name, err)
+		t.Fatal(err)
 	}
-	after := script(row.After)
-	o.Stdout += after.Stdout
-	o.Stderr += after.Stderr
+	if row.After != "" {
+		after := r.script(t, row.After)
+		o.Stdout += after.Stdout
+		o.Stderr += after.Stderr
+	}
 	return o
-}
-
-func replaceAll(fill *strings.Replacer, args []string) []string {
-	filled := make([]string, len(args))
-	for i, a := range args {
-		filled[i] = fill.Replace(a)
-	}
-	return filled
 }
 
 // command returns the command that runs args natively or remotely.
@@ -233,12 +274,4 @@ func (r *runner) command(ctx context.Context, args []string, remotely bool, row 
 		args = append(r.Native[:len(r.Native):len(r.Native)], args...)
 	}
 	return command{ctx: ctx, args: args, stdin: row.Stdin}
-}
-
-// absolute makes paths of the target independent of the working directory.
-func absolute(path string) string {
-	if p, err := filepath.Abs(path); err == nil {
-		return p
-	}
-	return path
 }

@@ -13,11 +13,15 @@ func TestShell(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := t.TempDir()
+	if err := suite.BuildPrograms(dir); err != nil {
+		t.Fatal(err)
+	}
 	suite.Run(t, suite.Target{
 		Name:     "shell",
 		URL:      "shell:",
 		Bpfctl:   path,
-		Dir:      t.TempDir(),
+		Dir:      dir,
 		Env:      []string{"BCC_KERNEL_SOURCE=" + headers(t)},
 		Parallel: 4,
 	}, suite.Rows())

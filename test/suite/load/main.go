@@ -1,7 +1,7 @@
 // Command load does what tools look at, round after round until it is ended:
 // it opens files, spawns processes, writes to a disk, talks over TCP, mounts,
-// signals and sleeps. It needs nothing else on its machine. Its first line is
-// its process id.
+// signals and sleeps. Its first line is its process id, and that of a shell
+// which runs beside it, for tools that look into a process with a C library.
 package main
 
 import (
@@ -43,7 +43,13 @@ func run() error {
 	}
 	defer listener.Close()
 	go echo(listener)
-	fmt.Println(os.Getpid())
+	shell, err := startShell()
+	if err != nil {
+		return err
+	}
+	defer shell.Wait()
+	defer shell.Process.Kill()
+	fmt.Println(os.Getpid(), shell.Process.Pid)
 	for ctx.Err() == nil {
 		round(dir, listener.Addr().String())
 		select {
@@ -54,11 +60,21 @@ func run() error {
 	return nil
 }
 
+// startShell starts a shell that allocates memory and forks, and ends with us.
+func startShell() (*exec.Cmd, error) {
+	shell := exec.Command("bash", "-c", `while ! read -t 0.1 && [ $? -gt 128 ]; do x=$(echo $RANDOM); done`)
+	if _, err := shell.StdinPipe(); err != nil {
+		return nil, err
+	}
+	return shell, shell.Start()
+}
+
 // round makes the events. What fails fails: that is an event as well.
 func round(dir, addr string) {
 	os.ReadFile("/etc/hostname")
 	os.ReadFile("/nonexistent")
-	os.Stat("/nonexistent")
+	unix.Statfs("/etc", new(unix.Statfs_t))
+	unix.Statfs("/nonexistent", new(unix.Statfs_t))
 	file := filepath.Join(dir, "file")
 	if f, err := os.Create(file); err == nil {
 		f.Write(make([]byte, 64<<10))
