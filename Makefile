@@ -5,7 +5,7 @@ VERSION = $(shell git describe --tags --always 2>/dev/null || echo devel)
 LDFLAGS = -s -w -X main.version=$(VERSION)
 PACKED  = $(ARCHES:%=internal/daemon/bin/bpfd-linux-%.gz)
 
-.PHONY: all build cross test race fuzz lint demo vm bench install help
+.PHONY: all build cross test race fuzz lint demo vm bench tools-report install help
 all: build
 
 build: bin/bpfctl bin/bpfd ## bin/bpfctl, with the daemons for all targets inside
@@ -25,7 +25,7 @@ internal/daemon/bin/bpfd-linux-%.gz: FORCE
 	gzip -9nc bin/bpfd-linux-$* > $@.tmp && mv $@.tmp $@
 
 test: build ## all tests; as root, with the tools that test/install names
-	go test ./...
+	go test -timeout 60m ./...
 
 race: build ## the tests of the packages under the race detector
 	CGO_ENABLED=1 go test -race ./internal/... ./cmd/...
@@ -46,11 +46,16 @@ vm: build ## boots a target in QEMU and leaves a bpfd reachable: make vm KERNEL=
 bench: build ## native beside remote, into doc/benchmarks.md; as root, on a quiet machine
 	go run ./test/bench -write doc/benchmarks.md
 
+tools-report: build ## doc/tools.md: runs real tools natively and remotely, and says what is the same
+	@mkdir -p bin/results
+	go test ./test/tools -count=1 -timeout 60m -run TestShell -results $(CURDIR)/bin/results; status=$$?; \
+	go run ./test/suite/report bin/results > doc/tools.md; exit $$status
+
 install: build ## into $(DESTDIR)/usr/local
 	install -D -m 755 bin/bpfctl $(DESTDIR)/usr/local/bin/bpfctl
 	install -D -m 755 bin/bpfd $(DESTDIR)/usr/local/bin/bpfd
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 FORCE:

@@ -15,7 +15,7 @@ var reasons = []struct{ says, means string }{
 	{`kfunc/kretfunc not available`, "no fentry"},
 	{`failed to find kernel BTF type ID of|failed to set attach target for`, "the kernel has no such function"},
 	{`BPF program load failed: Invalid argument`, "the kernel's verifier refuses it"},
-	{`attach usdt \S+ failed|[Ff]ailed to enable USDT probe`, "the process has no such USDT probes"},
+	{`attach usdt \S+ failed|[Ff]ailed to enable USDT probe|USDT failed to instrument`, "the process has no such USDT probes"},
 	{`scaling_cur_freq`, "no frequency scaling"},
 	{`failed to init perf sampling`, "no hardware counters"},
 }

@@ -3,8 +3,10 @@ package suite
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,7 +35,8 @@ func (r *runner) add(result Result) {
 	r.results = append(r.results, result)
 }
 
-// keep writes the results for the report.
+// keep writes the results for the report. Those of rows that were not run stay
+// as they were.
 func (r *runner) keep() error {
 	if *resultsDir == "" {
 		return nil
@@ -42,11 +45,34 @@ func (r *runner) keep() error {
 	if err != nil {
 		return err
 	}
-	b, err := json.MarshalIndent(outcomeOf{r.Name, strings.TrimSpace(kernel.Stdout), r.results}, "", "\t")
+	file := filepath.Join(*resultsDir, r.Name+".json")
+	o, err := readResults(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	o.Target, o.Kernel = r.Name, strings.TrimSpace(kernel.Stdout)
+	for _, old := range o.Results {
+		if !slices.ContainsFunc(r.results, func(new Result) bool { return new.Row == old.Row }) {
+			r.results = append(r.results, old)
+		}
+	}
+	o.Results = r.results
+	b, err := json.MarshalIndent(o, "", "\t")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(*resultsDir, r.Name+".json"), append(b, '\n'), 0o666)
+	return os.WriteFile(file, append(b, '\n'), 0o666)
+}
+
+func readResults(file string) (o outcomeOf, err error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return o, err
+	}
+	if err := json.Unmarshal(b, &o); err != nil {
+		return o, fmt.Errorf("%s: %w", file, err)
+	}
+	return o, nil
 }
 
 // Report writes doc/tools.md from the results of all targets in a directory.
@@ -60,13 +86,9 @@ func Report(w io.Writer, dir string) error {
 	}
 	var targets []outcomeOf
 	for _, file := range files {
-		b, err := os.ReadFile(file)
+		o, err := readResults(file)
 		if err != nil {
 			return err
-		}
-		var o outcomeOf
-		if err := json.Unmarshal(b, &o); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
 		}
 		targets = append(targets, o)
 	}
@@ -158,11 +180,11 @@ func (c Compare) String() string {
 
 // title is how a row is named in the report: its command, if it is short.
 func (row Row) title() string {
-	command := strings.Join(row.Args, " ")
+	command := strings.NewReplacer("{dir}/", "", "{pin}/", "", "{pid}", "PID", "{shell}", "PID", "{disk}", "DISK").Replace(strings.Join(row.Args, " "))
 	if len(command) > 60 || row.Args[0] == "sh" {
 		command = row.Name
 	}
-	return "`" + cell(command) + "`"
+	return "`" + cell(strings.NewReplacer("{dir}/", "", "{pin}/", "").Replace(command)) + "`"
 }
 
 func cell(s string) string {

@@ -77,7 +77,7 @@ var bpftoolRows = []Row{
 		cleanup("rmdir {cgroup}/suite-attach"),
 	bpftool("btf dump id 1 format c", `^struct task_struct \{$`),
 	bpftool("btf dump file /sys/kernel/btf/vmlinux", `STRUCT 'task_struct'`),
-	bpftool("btf dump file {dir}/count.o format c", `^struct record \{$`),
+	bpftool("btf dump file {dir}/count.o format c", `^struct __sk_buff \{$`),
 	bpftool("gen skeleton {dir}/count.o name count_bpf", `^struct count_bpf \{$`),
 	bpftool("map dump pinned {pin}/map", `value: 01 02 03 04 05 06 07 08`).setup(sampleMap),
 	bpftool("-j map dump pinned {pin}/map", `"0x08","0x07"`).setup(sampleMap),
@@ -116,7 +116,7 @@ bpftool map peek pinned {pin}/map; for v in 1 2 3 4; do bpftool map pop pinned {
 	bpftool("-j prog dump xlated pinned {pin}/count", `"disasm"`).setup(sampleProgram),
 	bpftool("prog dump xlated pinned {pin}/count opcodes", `[0-9a-f]{2} [0-9a-f]{2} [0-9a-f]{2} [0-9a-f]{2}`).setup(sampleProgram),
 	steps("prog run", Masked, `head -c 64 /dev/zero >{dir}/packet; bpftool prog run pinned {pin}/count data_in {dir}/packet repeat 10`, `^Return value: 0, duration`).setup(sampleProgram),
-	bpftool("prog tracelog", `tracing_mark_write: hello from the suite`).beside("echo; while :; do echo hello from the suite >/sys/kernel/tracing/trace_marker; sleep 0.1; done").shape().interrupted(),
+	bpftool("prog tracelog", `tracing_mark_write: hello from the suite`).beside("echo ready; while :; do echo hello from the suite >/sys/kernel/tracing/trace_marker; sleep 0.1; done").shape().interrupted(),
 	steps("iter pin", Exact, "bpftool iter pin {dir}/iter.o {pin}/iter && cat {pin}/iter", `^iterated has 4 entries$`).
 		setup("mkdir {pin} && bpftool map create {pin}/map type array key 4 value 4 entries 4 name iterated").after("rm -f {pin}/iter"),
 	bpftool("prog load /nonexistent.o {pin}").fails(),

@@ -18,6 +18,10 @@ const exits = ` interval:s:1 { exit(); }`
 var bpftraceRows = []Row{
 	exact("BEGIN", `BEGIN { printf("hello %d\n", 42); exit(); }`, `^hello 42$`),
 	exact("END", `BEGIN { exit(); } END { printf("the end\n"); }`, `^the end$`),
+	// Without BPF_PROG_TEST_RUN, which is command 10, they are uprobes on
+	// functions of bpftrace's own.
+	exact("BEGIN by uprobe", `BEGIN { printf("hello %d\n", 42); exit(); }`, `^hello 42$`).denied(),
+	exact("END by uprobe", `BEGIN { exit(); } END { printf("the end\n"); }`, `^the end$`).denied(),
 	exact("strings", `BEGIN { printf("%s %c %5d|%-5d|%x\n", str("text"), 65, 7, 7, 255); exit(); }`, `^text A     7\|7    \|ff$`),
 	exact("while", `BEGIN { $i = 0; while ($i < 3) { printf("%d\n", $i); $i++ } exit(); }`, `^0\n1\n2$`),
 	exact("if and ternary", `BEGIN { if (1 > 2) { printf("no\n"); } else { printf("%s\n", 1 < 2 ? "yes" : "no"); } exit(); }`, `^yes$`),
@@ -70,6 +74,12 @@ var bpftraceRows = []Row{
 // with adds arguments to a row's.
 func (row Row) with(args ...string) Row {
 	row.Args = append(row.Args, args...)
+	return row
+}
+
+// denied runs a row's tool as if the kernel had no BPF_PROG_TEST_RUN.
+func (row Row) denied() Row {
+	row.Args = append([]string{"{dir}/deny", "10"}, row.Args...)
 	return row
 }
 

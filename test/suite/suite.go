@@ -9,16 +9,17 @@
 //		Bpfctl: "../../bin/bpfctl",
 //		Native: []string{"../../bin/in-guest", "6.1-amd64", "--"},
 //		Load:   []string{"/bin/load"},
-//	})
+//	}, suite.Rows())
 //
 // Native is put in front of a command that is to run on the target without
 // bpfctl. It must pass on standard output, standard error, the exit status,
 // SIGINT and SIGTERM, and end the command when it is ended. The tools must be
 // installed there in the version that this machine has; Lacks says of a row
-// why it cannot run there. BuildLoad builds what makes the load.
+// why it cannot run there. BuildLoad builds what makes the load, BuildPrograms
+// what is in Dir, under the same path here and there.
 //
 // With -results DIR, each target's outcome is kept in DIR/NAME.json, from which
-// test/suite/report makes doc/tools.md.
+// test/suite/report makes doc/tools.md; make tools-report does both.
 package suite
 
 import (

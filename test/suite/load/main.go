@@ -20,7 +20,7 @@ import (
 )
 
 // pause is between two rounds.
-const pause = 100 * time.Millisecond
+const pause = 150 * time.Millisecond
 
 func main() {
 	if err := run(); err != nil {

@@ -1,0 +1,61 @@
+package suite
+
+import (
+	"regexp"
+	"testing"
+)
+
+func TestJudge(t *testing.T) {
+	table := Row{Family: "f", Name: "n", Want: []string{`^PID`, `^\d+ load$`}}
+	good := Outcome{Stdout: "PID COMM\n17 load\n"}
+	kprobe := "libbpf: failed to add legacy kprobe event for 'vfs_read+0x0': No such file\n"
+	exact, masked, fails := table, table, table
+	exact.Compare, masked.Compare, fails.Fails = Exact, Masked, true
+	for _, c := range []struct {
+		name           string
+		row            Row
+		native, remote Outcome
+		same           bool
+	}{
+		{"same shape", table, good, Outcome{Stdout: "PID COMM\n4 x\n5 load\n"}, true},
+		{"line missing", table, good, Outcome{Stdout: "PID COMM\n"}, false},
+		{"nothing remotely", table, good, Outcome{}, false},
+		{"nothing at all", table, Outcome{}, Outcome{}, false},
+		{"nothing wanted", Row{}, good, good, false},
+		{"other status", table, good, Outcome{Stdout: good.Stdout, Status: 1}, false},
+		{"complaint remotely", table, good, Outcome{Stdout: good.Stdout, Stderr: "oops\n"}, false},
+		{"complaint that comes and goes", table, good, Outcome{Stdout: good.Stdout, Stderr: "Possibly lost 3 samples\n"}, true},
+		{"same bytes", exact, good, good, true},
+		{"other bytes", exact, good, Outcome{Stdout: "PID COMM\n18 load\n"}, false},
+		{"other numbers", masked, good, Outcome{Stdout: "PID COMM\n18 load\n"}, true},
+		{"other words", masked, good, Outcome{Stdout: "PID COMM\n17 load\nmore\n"}, false},
+		{"both lack kprobes", table, Outcome{Stderr: kprobe, Status: 1}, Outcome{Stderr: kprobe, Status: 1}, true},
+		{"remotely with another status", table, Outcome{Stderr: kprobe, Status: 1}, Outcome{Stderr: kprobe, Status: 2}, false},
+		{"remotely without the message", table, Outcome{Stderr: kprobe, Status: 1}, Outcome{Status: 1}, false},
+		{"both for no known reason", table, Outcome{Stderr: "oops\n", Status: 1}, Outcome{Stderr: "oops\n", Status: 1}, false},
+		{"both must fail", fails, Outcome{Stderr: "oops\n", Status: 1}, Outcome{Stderr: "oops\n", Status: 1}, true},
+		{"neither fails", fails, good, good, false},
+		{"one must fail", fails, Outcome{Stderr: "oops\n", Status: 1}, good, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			result, err := judge(c.row, c.native, c.remote)
+			if result.Same != c.same || (err == nil) != c.same {
+				t.Errorf("same: %v, %v", result.Same, err)
+			}
+		})
+	}
+}
+
+// Expressions are compiled when they are needed; here all are.
+func TestExpressions(t *testing.T) {
+	for _, row := range Rows() {
+		for _, e := range row.Want {
+			if _, err := regexp.Compile(e); err != nil {
+				t.Errorf("%s/%s: %v", row.Family, row.Name, err)
+			}
+		}
+	}
+	for _, r := range reasons {
+		regexp.MustCompile(r.says)
+	}
+}
