@@ -43,7 +43,7 @@ func ServeSerial(device, path string) error {
 	port := os.NewFile(uintptr(fd), device)
 	var d *serialDaemon
 	defer func() { d.end() }()
-	var held []byte // the beginning of a greeting, perhaps
+	var g greetings
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := port.Read(buf)
@@ -52,40 +52,48 @@ func ServeSerial(device, path string) error {
 		}
 		if n == 0 { // no host is there
 			d.end()
-			d, held = nil, nil
+			d, g = nil, greetings{}
 			if err := awaitHost(fd); err != nil {
 				return err
 			}
 			continue
 		}
-		data := append(held, buf[:n]...)
-		for {
-			before, after, found := bytes.Cut(data, []byte(wire.Magic))
-			if !found {
-				break
+		for i, part := range g.split(buf[:n]) {
+			if i > 0 {
+				d.end()
+				if d, err = startSerial(path, port); err != nil {
+					return err
+				}
 			}
-			d.write(before)
-			d.end()
-			if d, err = startSerial(path, port); err != nil {
-				return err
-			}
-			d.write([]byte(wire.Magic))
-			data = after
+			d.write(part)
 		}
-		keep := partial(data)
-		d.write(data[:len(data)-keep])
-		held = bytes.Clone(data[len(data)-keep:])
 	}
 }
 
-// partial returns how many bytes at the end of b may begin a greeting.
-func partial(b []byte) int {
-	for n := min(len(b), len(wire.Magic)-1); n > 0; n-- {
-		if strings.HasPrefix(wire.Magic, string(b[len(b)-n:])) {
-			return n
+// greetings finds where sessions begin in a stream.
+type greetings struct {
+	last []byte // the end of what went by, in which a greeting may have begun
+}
+
+// split cuts off what belongs to the session so far; each further part is a
+// session that begins with its greeting. Nothing is held back: what turns out
+// to be the beginning of a greeting has gone to the session before, too, which
+// is over then.
+func (g *greetings) split(b []byte) [][]byte {
+	parts := [][]byte{b}
+	g.last = append(g.last, b...)
+	for {
+		i := bytes.Index(g.last, []byte(wire.Magic))
+		if i < 0 {
+			break
 		}
+		g.last = g.last[i+len(wire.Magic):]
+		current := parts[len(parts)-1]
+		parts[len(parts)-1] = current[:max(0, len(current)-len(g.last)-len(wire.Magic))]
+		parts = append(parts, append([]byte(wire.Magic), g.last...))
 	}
-	return 0
+	g.last = bytes.Clone(g.last[max(0, len(g.last)-len(wire.Magic)+1):])
+	return parts
 }
 
 // pollInterval is how soon a new host is noticed. A port without a host is
