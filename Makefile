@@ -32,6 +32,9 @@ race: build ## the tests of the packages under the race detector
 
 fuzz: ## each decoder for a short time
 	go test -run '^$$' -fuzz FuzzBody -fuzztime 20s ./internal/wire
+	go test -run '^$$' -fuzz FuzzLine -fuzztime 20s ./internal/text
+	go test -run '^$$' -fuzz FuzzDemangle -fuzztime 10s ./internal/symbols
+	go test -run '^$$' -fuzz FuzzParse -fuzztime 10s ./internal/symbols
 
 lint: ## gofmt and go vet
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
