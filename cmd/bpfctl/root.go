@@ -50,6 +50,6 @@ func newRoot() *cobra.Command {
 var commands = []func() *cobra.Command{
 	newRun, newShell,
 	newLoad, newUnload, newLs, newBuild,
-	newTarget, newAgent, newHeadersCmd,
+	newTarget, newAgent, newDoctor, newPs, newPid, newHeadersCmd,
 	newSupport,
 }

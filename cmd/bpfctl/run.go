@@ -57,6 +57,11 @@ func runTool(cmd *cobra.Command, args, env []string, trace io.Writer) error {
 		return err
 	}
 	defer c.Close()
+	return c.run(cmd, args, env, trace)
+}
+
+// run runs a tool against the target.
+func (c *connection) run(cmd *cobra.Command, args, env []string, trace io.Writer) error {
 	dir, err := os.Getwd()
 	if err != nil {
 		return err
@@ -65,14 +70,16 @@ func runTool(cmd *cobra.Command, args, env []string, trace io.Writer) error {
 	if err != nil {
 		return err
 	}
+	missed := newMissed()
 	status, err := supervisor.Run(c.client, supervisor.Options{
 		Path: args[0], Args: args, Env: toolEnv(env, &c.client.Welcome.Info), Dir: dir, Headers: h,
-		User: !privileged(), Trace: trace, Warn: warn,
+		User: !privileged(), Trace: trace, Warn: warn, Absent: missed.note,
 	})
 	if err != nil {
 		return c.explain(err)
 	}
 	if status != 0 {
+		missed.explain(c, status)
 		return exitStatus(status)
 	}
 	return nil

@@ -96,6 +96,9 @@ func (n *node) find(ctx ctxt, p string, out *fuse.EntryOut) (*fs.Inode, syscall.
 		if p == kheaders {
 			n.fs.opts.Headers.Missed()
 		}
+		if e == unix.ENOENT && n.fs.opts.Absent != nil {
+			n.fs.opts.Absent(p)
+		}
 		return nil, e
 	}
 	id := n.fs.identity(p, &reply.Attr)

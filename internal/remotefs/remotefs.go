@@ -50,6 +50,9 @@ type Options struct {
 	// Known returns the content of files which need not be read on the target
 	// each time, by path; nil if it is not known after all.
 	Known map[string]func() []byte
+	// Absent is told of the paths of files which the tool looked for and the
+	// target does not have.
+	Absent func(path string)
 	// Release is the target's, and Headers are those of its kernel.
 	Release string
 	Headers Headers

@@ -314,6 +314,7 @@ func (s *Supervisor) serveFiles() (*remotefs.FS, error) {
 	return remotefs.Serve(s.target, s.tool.Fuse, remotefs.Options{
 		PID: int(s.target.Welcome.Info.Pid), Procfs: s.tool.Procfs, FDInfo: s.fdinfo,
 		Known:   map[string]func() []byte{kernel.BTFPath: s.kernel.BTF},
+		Absent:  s.opts.Absent,
 		Release: s.target.Welcome.Info.Release, Headers: s.opts.Headers,
 	})
 }

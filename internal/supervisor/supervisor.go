@@ -33,6 +33,8 @@ type Options struct {
 
 	Trace io.Writer    // every proxied call is printed here, if not nil
 	Warn  func(string) // what the user should know
+	// Absent is told of files which the tool looked for on the target in vain.
+	Absent func(path string)
 
 	Headers remotefs.Headers // of the target's kernel
 }

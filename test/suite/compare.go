@@ -25,8 +25,13 @@ var numbers = regexp.MustCompile(`\s*(0x[0-9a-f]+|[0-9]+)`)
 
 func mask(s string) string { return numbers.ReplaceAllString(s, " N") }
 
+// causes are the lines by which bpfctl explains the failure of a tool.
+var causes = regexp.MustCompile(`(?m)^bpfctl: \S+: .*\n`)
+
 // judge compares two runs of a row. The error is what differs.
 func judge(row Row, native, remote Outcome) (Result, error) {
+	// What bpfctl says the target lacks is no word of the tool's.
+	remote.Stderr = causes.ReplaceAllString(remote.Stderr, "")
 	result := Result{Row: row.Family + "/" + row.Name, Native: "runs", Remote: "runs", Why: row.Remark}
 	if missing := unmatched(native.Stdout, row.Want); missing != "" || row.Fails {
 		why := reason(native)
