@@ -43,7 +43,6 @@ executed. Nothing of it runs when no bpfctl is connected.`
 	agentPushShort   = "push bpfd unless it is there, and print its path"
 	agentStatusShort = "print the paths of every bpfd that was pushed"
 	agentRemoveShort = "remove every bpfd that was pushed, and print their paths"
-	supportShort     = "print which BPF commands are supported, and how"
 )
 
 // Exit statuses of bpfctl's own failures, as in env(1) and timeout(1).

@@ -104,6 +104,7 @@ func (r *Request) bpf(cmd uint32, row *abi.Command) unix.Errno {
 			fields = asScalar(fields, "target_fd")
 		}
 	}
+	r.fields, r.first = fields, len(r.Call.Args)
 	info, e := r.mapInfo(row)
 	if e != 0 {
 		return e

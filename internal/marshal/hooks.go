@@ -207,6 +207,10 @@ func (r *Request) taskFD(attr []byte) unix.Errno {
 // values translates descriptors that are keys or values of a map.
 func (r *Request) values(cmd uint32, attr []byte, info *MapInfo) unix.Errno {
 	t := abi.MapTypeOf(info.Type)
+	if info.Type == abi.BPF_MAP_TYPE_STRUCT_OPS && cmd == abi.BPF_MAP_UPDATE_ELEM {
+		r.m.warnOnce("the tool registers a struct_ops map, which bpfctl does not support; it fails with EOPNOTSUPP")
+		return unix.EOPNOTSUPP
+	}
 	update := cmd == abi.BPF_MAP_UPDATE_ELEM || cmd == abi.BPF_MAP_UPDATE_BATCH
 	keys, values := uint32(8), uint32(16)
 	if cmd >= abi.BPF_MAP_LOOKUP_BATCH && cmd <= abi.BPF_MAP_DELETE_BATCH {

@@ -123,6 +123,12 @@ type Request struct {
 	// Object is the first descriptor of the call, nil if there is none.
 	Object *Object
 
+	// For Format: the fields of the first buffer, the first argument to be
+	// printed, and which buffers are strings.
+	fields  []abi.Field
+	first   int
+	strings map[int]bool
+
 	m        *Marshaller
 	mem      Memory
 	objs     Objects
@@ -194,6 +200,10 @@ func (r *Request) str(addr uint64) (wire.Buf, unix.Errno) {
 	if err != nil && err != unix.ENAMETOOLONG {
 		return wire.Buf{}, unix.EFAULT
 	}
+	if r.strings == nil {
+		r.strings = make(map[int]bool)
+	}
+	r.strings[len(r.Call.Bufs)] = true // it is added next
 	return wire.Buf{Flags: wire.BufIn, Len: uint32(len(s) + 1), In: []byte(s)}, 0
 }
 

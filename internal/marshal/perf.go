@@ -61,7 +61,9 @@ func (m *Marshaller) PerfEventOpen(mem Memory, objs Objects, args [6]uint64, edi
 	attr := r.addBuf(wire.Buf{Flags: wire.BufIn, Len: uint32(len(ev.Attr)), In: ev.Attr})
 	r.point(wire.PatchArg, 0, attr)
 	r.sizeBack(attr, args[0])
+	r.fields, r.first = abi.PerfAttr, 1
 	if ev.Path != "" {
+		r.strings = map[int]bool{len(r.Call.Bufs): true}
 		r.point(attr, perfConfig1, r.addBuf(wire.Buf{Flags: wire.BufIn, Len: uint32(len(ev.Path) + 1), In: []byte(ev.Path)}))
 	}
 	r.fdArg(3)
@@ -147,7 +149,7 @@ func (m *Marshaller) PerfIoctl(mem Memory, objs Objects, args [6]uint64) (*Reque
 		m.warnOnce("the tool uses ioctl %#x on a perf event, which bpfctl does not know", nr)
 		return nil, unix.ENOTTY
 	}
-	r := &Request{Name: row.Name, m: m, mem: mem, objs: objs}
+	r := &Request{Name: "ioctl " + row.Name, m: m, mem: mem, objs: objs}
 	r.Call = wire.Call{Sys: wire.SysIoctl, Args: []uint64{args[0], uint64(abi.RequestFor(nr, row, m.Target.WordSize)), args[2]}}
 	r.Object = r.fdArg(0)
 	return r, r.ioctlArg(&row, args[2])

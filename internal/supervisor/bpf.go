@@ -128,6 +128,7 @@ func (s *Supervisor) bpf(r *request) answer {
 	v := &view{s: s, r: r}
 	defer v.close()
 	if a, ok := s.walk(v, cmd); ok {
+		s.traceLocal(v, cmd, a)
 		return a
 	}
 	if cmd == abi.BPF_MAP_FREEZE {
@@ -135,6 +136,7 @@ func (s *Supervisor) bpf(r *request) answer {
 	}
 	req, errno := s.marshal.BPF(r.thread, v, cmd, r.Args[1], uint32(r.Args[2]))
 	if errno != 0 {
+		s.trace(r, marshal.Refused(cmd), 0, errno)
 		return fail(errno)
 	}
 	if cmd == abi.BPF_PROG_TEST_RUN {
@@ -231,6 +233,7 @@ func (s *Supervisor) perfEventOpen(r *request) answer {
 	defer v.close()
 	req, errno := s.marshal.PerfEventOpen(r.thread, v, r.Args, func(ev *marshal.PerfEvent) { s.editEvent(r, ev) })
 	if errno != 0 {
+		s.trace(r, marshal.Named("perf_event_open", r.Args[1:5]...), 0, errno)
 		return fail(errno)
 	}
 	return s.run(r, req, r.Args[4]&unix.PERF_FLAG_FD_CLOEXEC != 0)
@@ -260,6 +263,7 @@ func (s *Supervisor) perfIoctl(r *request) answer {
 	defer v.close()
 	req, errno := s.marshal.PerfIoctl(r.thread, v, r.Args)
 	if errno != 0 {
+		s.trace(r, marshal.Named("ioctl", r.Args[:3]...), 0, errno)
 		return fail(errno)
 	}
 	return s.run(r, req, true)
@@ -347,6 +351,18 @@ func (s *Supervisor) trace(r *request, req *marshal.Request, val int64, errno un
 	s.traceMu.Lock()
 	defer s.traceMu.Unlock()
 	fmt.Fprintf(s.opts.Trace, "%d %s\n", r.TID, line)
+}
+
+// traceLocal prints a call that was answered from a walk.
+func (s *Supervisor) traceLocal(v *view, cmd uint32, a answer) {
+	if s.opts.Trace == nil {
+		return
+	}
+	req, errno := s.marshal.BPF(v.r.thread, v, cmd, v.r.Args[1], uint32(v.r.Args[2]))
+	if errno != 0 {
+		req = marshal.Refused(cmd)
+	}
+	s.trace(v.r, req, a.val, a.errno)
 }
 
 func (s *Supervisor) warnOnce(msg string) {

@@ -46,7 +46,9 @@ func (s *Supervisor) kill(r *request) answer {
 	if pid <= 0 || s.local(pid) {
 		return resume
 	}
-	return s.simple(&wire.Call{Sys: wire.SysKill, Args: []uint64{uint64(pid), 0}})
+	a := s.simple(&wire.Call{Sys: wire.SysKill, Args: []uint64{uint64(pid), 0}})
+	s.trace(r, marshal.Named("kill", uint64(pid), 0), a.val, a.errno)
+	return a
 }
 
 // pidfdOpen answers pidfd_open(2) for processes of the target. The descriptor
@@ -59,6 +61,7 @@ func (s *Supervisor) pidfdOpen(r *request) answer {
 	o := &object{name: "anon_inode:[pidfd]", level: true}
 	o.Object = marshal.Object{Handle: s.target.NewHandle(), Kind: abi.KindPidfd}
 	a := s.simple(&wire.Call{Sys: wire.SysPidfdOpen, Result: o.Handle, Args: []uint64{uint64(pid), r.Args[1]}})
+	s.trace(r, marshal.Named("pidfd_open", uint64(pid), r.Args[1]), a.val, a.errno)
 	if a.errno != 0 {
 		return a
 	}
