@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"sort"
+	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -43,6 +45,21 @@ func main() {
 		os.Exit(2)
 	}
 	run()
+	if os.Getenv("COUNT_CALLS") != "" {
+		counts.Range(func(name, n any) bool {
+			fmt.Fprintln(os.Stderr, "count", name, n.(*atomic.Int64).Load())
+			return true
+		})
+	}
+}
+
+// counts are the calls that were made, by what bpfctl's trace calls them: a
+// command of bpf(2) by its number.
+var counts sync.Map
+
+func count(name string) {
+	n, _ := counts.LoadOrStore(name, new(atomic.Int64))
+	n.(*atomic.Int64).Add(1)
 }
 
 // check ends the program if a call failed that every kernel here can make.
@@ -88,6 +105,7 @@ func (a *attr) get(off int) uint32          { return le.Uint32(a.b[off:]) }
 
 // bpf makes a call with the whole of a.
 func bpf(cmd int, a *attr) (int, error) {
+	count(fmt.Sprint(cmd))
 	n, _, e := unix.Syscall(unix.SYS_BPF, uintptr(cmd), uintptr(unsafe.Pointer(unsafe.SliceData(a.b))), uintptr(len(a.b)))
 	if e != 0 {
 		return -1, e

@@ -30,6 +30,7 @@ func eventAttr(kind, config uint64) *attr {
 const disabled = 1
 
 func tryEvent(a *attr, pid, cpu, group int, flags uint64) (int, error) {
+	count("perf_event_open")
 	n, _, e := unix.Syscall6(unix.SYS_PERF_EVENT_OPEN, uintptr(unsafe.Pointer(unsafe.SliceData(a.b))),
 		uintptr(pid), uintptr(cpu), uintptr(group), uintptr(flags), 0)
 	if e != 0 {
@@ -50,6 +51,9 @@ func openEvent(kind, config uint64, cpu, pid int) int {
 }
 
 func ioctl(fd int, request uint, arg uintptr) error {
+	if request>>8&0xff == '$' && fd > 2 {
+		count("ioctl")
+	}
 	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(request), arg); e != 0 {
 		return e
 	}
