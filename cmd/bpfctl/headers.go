@@ -20,9 +20,11 @@ const bccSource = "BCC_KERNEL_SOURCE"
 // anyHeaders is the variable that lets headers of another kernel pass.
 const anyHeaders = "BPFD_ANY_HEADERS"
 
-// addHeaderFlags adds the flags of commands that run tools.
+// addHeaderFlags adds the flags of commands that run tools for what a target
+// may lack.
 func addHeaderFlags(cmd *cobra.Command) {
 	cmd.Flags().String("headers", "", headersUsage)
+	cmd.Flags().String("btf", "", btfUsage)
 }
 
 // toolHeaders are the kernel headers that a tool sees. It implements

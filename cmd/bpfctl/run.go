@@ -70,9 +70,14 @@ func (c *connection) run(cmd *cobra.Command, args, env []string, trace io.Writer
 	if err != nil {
 		return err
 	}
+	btf, err := standInBTF(cmd, c)
+	if err != nil {
+		return err
+	}
 	missed := newMissed()
 	status, err := supervisor.Run(c.client, supervisor.Options{
-		Path: args[0], Args: args, Env: toolEnv(env, &c.client.Welcome.Info), Dir: dir, Headers: h,
+		Path: args[0], Args: args, Env: toolEnv(env, &c.client.Welcome.Info), Dir: dir,
+		Headers: h, BTF: btf,
 		User: !privileged(), Trace: trace, Warn: warn, Absent: missed.note,
 	})
 	if err != nil {

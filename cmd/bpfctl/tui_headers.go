@@ -25,6 +25,7 @@ release. A distribution's package is fetched only by --fetch, with the package
 manager of this machine; nothing is installed, and no root is needed.`
 	headersExample = `  bpfctl headers -t root@board
   bpfctl headers -t root@board --fetch`
+	btfUsage   = "type information (BTF) for a target whose kernel has none: BTF, a vmlinux, or BTFHub's .btf.tar.xz, in this `file`"
 	fetchUsage = "get the headers and print the directory that they are in"
 )
 
@@ -114,4 +115,19 @@ func headersRows(f *headers.Finder) [][2]string {
 		add("package", fmt.Sprintf("%s of %s", p.Name, p.Distribution))
 	}
 	return rows
+}
+
+func errBTF(err error) error { return fmt.Errorf("--btf: %w", err) }
+
+func warnOwnBTF(target, path string) string {
+	return fmt.Sprintf("%s has type information of its own, which is taken instead of %s", target, path)
+}
+
+func warnOtherBuild(target, path string) string {
+	return fmt.Sprintf("%s is of another build of the kernel than %s runs: what tools print may be wrong", path, target)
+}
+
+func warnOtherKernel(target, path string, foreign, all int, example string) string {
+	return fmt.Sprintf("%s is of another kernel than %s runs, which lacks %d of %d functions in it, %s for one: what tools print may be wrong",
+		path, target, foreign, all, example)
 }

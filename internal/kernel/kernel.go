@@ -44,6 +44,9 @@ const BTFPath = "/sys/kernel/btf/vmlinux"
 // BTF returns the content of BTFPath, nil if the target has none.
 func (k *Kernel) BTF() []byte { return k.btf() }
 
+// Symbols returns the content of /proc/kallsyms, nil if it cannot be read.
+func (k *Kernel) Symbols() []byte { return k.read("/proc/kallsyms") }
+
 // maxNotes is more than the notes of any kernel take.
 const maxNotes = 64 << 10
 

@@ -3,6 +3,7 @@ package remotefs
 import (
 	"context"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -90,8 +91,8 @@ func (n *node) find(ctx ctxt, p string, out *fuse.EntryOut) (*fs.Inode, syscall.
 	var reply wire.StatReply
 	e := result(n.fs.remote.Do(wire.TypeStat, &wire.Path{Path: p}, &reply), reply.Errno)
 	if e != 0 {
-		if c, ok := synthetic[p]; ok && e == unix.ENOENT {
-			return n.synthesise(ctx, p, c, out), 0
+		if kind, data := n.fs.standIn(p); kind != 0 && e == unix.ENOENT {
+			return n.synthesise(ctx, p, kind, data, out), 0
 		}
 		if p == kheaders {
 			n.fs.opts.Headers.Missed()
@@ -111,18 +112,36 @@ func (n *node) find(ctx ctxt, p string, out *fuse.EntryOut) (*fs.Inode, syscall.
 // kheaders is where tools look for headers at last, when /lib/modules has none.
 const kheaders = "/sys/kernel/kheaders.tar.xz"
 
-// synthetic are files that tools insist on although a target may lack them:
-// bcc's look for functions that may not be probed.
-var synthetic = map[string]string{"/sys/kernel/debug/kprobes/blacklist": "", "/sys/kernel/debug/kprobes": "dir"}
+// standIns are files that tools insist on although a target may lack them: bcc's
+// look for functions that may not be probed.
+var standIns = map[string][]byte{"/sys/kernel/debug/kprobes/blacklist": nil}
 
-func (n *node) synthesise(ctx ctxt, p, kind string, out *fuse.EntryOut) *fs.Inode {
-	ino := inode(p)
-	if kind == "dir" {
-		out.Mode, out.Ino = unix.S_IFDIR|0o555, ino
-		return n.NewInode(ctx, &node{fs: n.fs, path: p}, fs.StableAttr{Mode: unix.S_IFDIR, Ino: ino})
+// standIn returns the type of what is shown where the target has nothing, 0 if
+// nothing is, and its content.
+func (f *FS) standIn(p string) (kind uint32, data []byte) {
+	for _, files := range []map[string][]byte{standIns, f.opts.StandIns} {
+		for name, data := range files {
+			switch p {
+			case name:
+				return unix.S_IFREG, data
+			case path.Dir(name):
+				return unix.S_IFDIR, nil
+			}
+		}
 	}
-	out.Mode, out.Ino = unix.S_IFREG|0o444, ino
-	return n.NewInode(ctx, &fs.MemRegularFile{Attr: fuse.Attr{Mode: 0o444}}, fs.StableAttr{Mode: unix.S_IFREG, Ino: ino})
+	return 0, nil
+}
+
+func (n *node) synthesise(ctx ctxt, p string, kind uint32, data []byte, out *fuse.EntryOut) *fs.Inode {
+	id := fs.StableAttr{Mode: kind, Ino: inode(p)}
+	out.Mode, out.Ino, out.Size = kind|0o444, id.Ino, uint64(len(data))
+	out.SetEntryTimeout(lifetime(p))
+	out.SetAttrTimeout(lifetime(p))
+	if kind == unix.S_IFDIR {
+		out.Mode |= 0o111
+		return n.NewInode(ctx, &node{fs: n.fs, path: p}, id)
+	}
+	return n.NewInode(ctx, &fs.MemRegularFile{Data: data, Attr: fuse.Attr{Mode: 0o444}}, id)
 }
 
 // Readdir lists a directory of the target.
@@ -133,7 +152,8 @@ func (n *node) Readdir(ctx ctxt) (fs.DirStream, syscall.Errno) {
 
 func (n *node) list() ([]fuse.DirEntry, syscall.Errno) {
 	var reply wire.ReadDirReply
-	if e := result(n.fs.remote.Do(wire.TypeReadDir, &wire.Path{Path: n.path}, &reply), reply.Errno); e != 0 {
+	e := result(n.fs.remote.Do(wire.TypeReadDir, &wire.Path{Path: n.path}, &reply), reply.Errno)
+	if kind, _ := n.fs.standIn(n.path); e != 0 && !(e == unix.ENOENT && kind == unix.S_IFDIR) {
 		return nil, e
 	}
 	list := make([]fuse.DirEntry, 0, len(reply.Entries))
@@ -143,14 +163,30 @@ func (n *node) list() ([]fuse.DirEntry, syscall.Errno) {
 			list = append(list, fuse.DirEntry{Name: e.Name, Mode: e.Type, Ino: inode(p)})
 		}
 	}
-	return list, 0
+	return n.listStandIns(list), 0
+}
+
+// listStandIns adds what is shown in a directory although the target lacks it.
+func (n *node) listStandIns(list []fuse.DirEntry) []fuse.DirEntry {
+	for name := range n.fs.opts.StandIns {
+		for ; name != "/"; name = path.Dir(name) {
+			base := path.Base(name)
+			if path.Dir(name) != n.path || slices.ContainsFunc(list, func(e fuse.DirEntry) bool { return e.Name == base }) {
+				continue
+			}
+			if kind, _ := n.fs.standIn(name); kind != 0 {
+				list = append(list, fuse.DirEntry{Name: base, Mode: kind, Ino: inode(name)})
+			}
+		}
+	}
+	return list
 }
 
 // Getattr examines the file, never a link's end.
 func (n *node) Getattr(ctx ctxt, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	var reply wire.StatReply
 	if e := result(n.fs.remote.Do(wire.TypeStat, &wire.Path{Path: n.path}, &reply), reply.Errno); e != 0 {
-		if synthetic[n.path] == "dir" {
+		if kind, _ := n.fs.standIn(n.path); kind == unix.S_IFDIR {
 			out.Mode = unix.S_IFDIR | 0o555
 			return 0
 		}
@@ -232,10 +268,11 @@ func (n *node) Rename(ctx ctxt, name string, to fs.InodeEmbedder, newName string
 
 // Access asks the target.
 func (n *node) Access(ctx ctxt, mask uint32) syscall.Errno {
-	if synthetic[n.path] != "" {
+	e := n.change(wire.PathOp{Op: wire.OpAccess, Path: n.path, Arg: uint64(mask)})
+	if kind, _ := n.fs.standIn(n.path); kind != 0 && e == unix.ENOENT {
 		return 0
 	}
-	return n.change(wire.PathOp{Op: wire.OpAccess, Path: n.path, Arg: uint64(mask)})
+	return e
 }
 
 // Statfs passes on the target's figures.

@@ -53,6 +53,8 @@ type Options struct {
 	// Absent is told of the paths of files which the tool looked for and the
 	// target does not have.
 	Absent func(path string)
+	// StandIns are the content of files that are shown if the target lacks them.
+	StandIns map[string][]byte
 	// Release is the target's, and Headers are those of its kernel.
 	Release string
 	Headers Headers

@@ -131,6 +131,9 @@ func (s *Supervisor) bpf(r *request) answer {
 		s.traceLocal(v, cmd, a)
 		return a
 	}
+	if a, ok := s.standInBTF(v, cmd); ok {
+		return a
+	}
 	if cmd == abi.BPF_MAP_FREEZE {
 		s.unmap(v)
 	}
@@ -317,8 +320,8 @@ func kernelVersion(release string) uint32 {
 func (s *Supervisor) serveFiles() (*remotefs.FS, error) {
 	return remotefs.Serve(s.target, s.tool.Fuse, remotefs.Options{
 		PID: int(s.target.Welcome.Info.Pid), Procfs: s.tool.Procfs, FDInfo: s.fdinfo,
-		Known:   map[string]func() []byte{kernel.BTFPath: s.kernel.BTF},
-		Absent:  s.opts.Absent,
+		Known:    map[string]func() []byte{kernel.BTFPath: s.kernel.BTF},
+		StandIns: s.standIns(), Absent: s.opts.Absent,
 		Release: s.target.Welcome.Info.Release, Headers: s.opts.Headers,
 	})
 }

@@ -16,8 +16,9 @@ import (
 // memfd, which the tool may duplicate, pass on and map like the real thing.
 type object struct {
 	marshal.Object
-	name  string // what /proc/PID/fd shows for the real thing
-	level bool   // stays ready: a pidfd
+	name    string // what /proc/PID/fd shows for the real thing
+	level   bool   // stays ready: a pidfd
+	standIn bool   // exists here only, see standInBTF
 
 	// guarded by the registry's mu
 	backs   []*back // what stands for it, the first one from the beginning

@@ -37,6 +37,7 @@ type Options struct {
 	Absent func(path string)
 
 	Headers remotefs.Headers // of the target's kernel
+	BTF     []byte           // stands in for that of a target which has none, if not nil
 }
 
 // Supervisor answers the calls of one tool and its descendants.
