@@ -17,7 +17,7 @@ const (
 	// limit is how long a tool may take.
 	limit = 3 * time.Minute
 	// settle is how long an interrupted tool may take to print what is wanted.
-	settle = 30 * time.Second
+	settle = time.Minute
 	// again is when a tool that did not end is interrupted again: one in Python
 	// goes on if that happened inside of a callback.
 	again = 3 * time.Second

@@ -27,8 +27,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -108,6 +110,10 @@ func Rows() []Row {
 
 // Run runs rows on a target, each as a subtest, and keeps what came out.
 func Run(t *testing.T, target Target, rows []Row) {
+	if signal.Ignored(syscall.SIGINT) {
+		// A shell's job in the background, whose children would ignore it too.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGINT)
+	}
 	r := &runner{Target: target, slots: make(chan struct{}, max(1, target.Parallel))}
 	if err := r.prepare(); err != nil {
 		t.Fatal(err)
