@@ -130,4 +130,43 @@ func TestARM64(t *testing.T) {
 		eventually(t, "the call was not seen", &s.out, func() bool { return strings.Contains(s.out.String(), want) })
 		s.stop(t)
 	})
+	t.Run("script", func(t *testing.T) {
+		// Played into the guest's bpfd as on a device that has no link.
+		o, file := filepath.Join(t.TempDir(), "script.o"), filepath.Join(t.TempDir(), "out.txt")
+		must(t, runAt(t, v.Target(), "build", "testdata/script.bpf.c", "-o", o, "--", `-DEVENT="sched/sched_process_exec"`))
+		must(t, run(t, "load", "--script", file, o, "--for", v.Target()))
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := script(t, v, "cat >/tmp/commands <<'END'\n"+string(text)+"END\n"+
+			"{ cat /tmp/commands; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 1; done; echo BPF_GET_FIRST_KEY 3 4 8 1; } | bpfd")
+		if strings.Contains(out, "ret=-") || strings.Contains(out, "not recognized") {
+			t.Errorf("bpfd says\n%s", out)
+		}
+		// Each sleep is a process with an entry of its own: its pid, and 1.
+		if n := strings.Count(out, "\nAQAAAAAAAAA=\n"); n < 2 {
+			t.Errorf("%d processes were counted\n%s", n, out)
+		}
+	})
+}
+
+// Before Linux 5.15 a tracepoint cannot stay without its loader: that is said,
+// and nothing is left. Programs of cgroups can.
+func TestOldKernel(t *testing.T) {
+	v := machine(t, "5.10-amd64")
+	dir := pinDir(t)
+	o := source(t, tracepoint(nothing))
+	r := runAt(t, v.Target(), "load", o, "--pin", dir, "--attach")
+	if r.status != 125 || !strings.Contains(r.errs, "the target's kernel cannot keep prog attached without its loader") || !strings.Contains(r.errs, "5.15") {
+		t.Error(r)
+	}
+	left := script(t, v, "ls /sys/fs/bpf")
+	l := must(t, runAt(t, v.Target(), "ls"))
+	if strings.Contains(left, dir) || strings.Contains(l.out, " prog ") {
+		t.Errorf("something was left: %s%v", left, l)
+	}
+	must(t, runAt(t, v.Target(), "load", o, "--pin", dir))
+	must(t, runAt(t, v.Target(), "unload", dir))
+	example(t, v.Target(), 0, func() { script(t, v, "ping -c 10 -i 0.1 -s 100 127.0.0.1") })
 }

@@ -28,8 +28,12 @@ static __noinline __u64 *entry(__u32 key)
 	return bpf_map_lookup_elem(&calls, &key);
 }
 
-SEC("tracepoint/syscalls/sys_enter_getpgid")
-int on_getpgid(void *ctx)
+#ifndef EVENT
+#define EVENT "syscalls/sys_enter_getpgid"
+#endif
+
+SEC("tracepoint/" EVENT)
+int on_event(void *ctx)
 {
 	/* A field whose place differs from kernel to kernel. */
 	struct task_struct *t = (void *)bpf_get_current_task();
