@@ -53,6 +53,9 @@ type session struct {
 // the main thread, where uprobes on the tool's own functions are triggered.
 func Serve(in, out int, first []byte, opts Options) error {
 	input := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(first), sys.NewReader(in)), 64<<10)
+	// Before Linux 5.11 maps and programs count as locked memory. Tools lift the
+	// limit, which they do in their own process.
+	unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
 	s := newSession(input, out, opts)
 	defer s.endOnSignal()()
 	defer s.release()

@@ -87,7 +87,6 @@ func (l *Loaded) load(o *Options) error {
 		return err
 	}
 	defer closeMaps(replace)
-	raiseMemlock()
 	opts := ebpf.CollectionOptions{MapReplacements: replace}
 	opts.Maps.PinPath = bpffs
 	opts.Programs.KernelTypes = types
@@ -160,11 +159,6 @@ func (l *Loaded) sharedPins() []string {
 		list = append(list, p)
 	}
 	return list
-}
-
-// raiseMemlock lifts the limit that kernels before 5.11 count maps against.
-func raiseMemlock() {
-	unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
 }
 
 // attach attaches each program and each struct_ops map.
