@@ -51,5 +51,6 @@ var commands = []func() *cobra.Command{
 	newRun, newShell,
 	newLoad, newUnload, newLs, newBuild,
 	newTarget, newAgent, newDoctor, newPs, newPid, newHeadersCmd,
+	newText,
 	newSupport,
 }

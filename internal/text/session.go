@@ -22,8 +22,8 @@ import (
 // What frames a session and its replies.
 const (
 	Banner = "STARTED_BPFD\n"
-	start  = "START_BPFD_OUTPUT\n"
-	end    = "END_BPFD_OUTPUT\n"
+	Start  = "START_BPFD_OUTPUT\n"
+	End    = "END_BPFD_OUTPUT\n"
 )
 
 // notRecognized answers what is no command, or lacks an argument, or has
@@ -112,7 +112,7 @@ func (s *session) loop() error {
 			return nil
 		case errors.Is(err, errLong):
 			s.mu.Lock()
-			s.out.line(start)
+			s.out.line(Start)
 			s.out.line(fmt.Sprintf("Line too long, at most %d bytes, ignoring\n", MaxLine))
 			s.out.line(notRecognized)
 			err = s.finish()
@@ -143,7 +143,7 @@ func (s *session) answer(line []byte) (exit bool, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.out.line(start)
+	s.out.line(Start)
 	if c := s.commands[string(name)]; c == nil {
 		s.out.line(notRecognized)
 	} else if run := c.parse(&s.args, line, rest); run == nil {
@@ -157,7 +157,7 @@ func (s *session) answer(line []byte) (exit bool, err error) {
 
 // finish ends a reply and sends it.
 func (s *session) finish() error {
-	s.out.line(end)
+	s.out.line(End)
 	return s.out.flush()
 }
 

@@ -59,13 +59,13 @@ func (c *client) send(s string) {
 // reply returns the lines of the next frame.
 func (c *client) reply() []string {
 	c.t.Helper()
-	if first := c.line(); first != strings.TrimSuffix(start, "\n") {
+	if first := c.line(); first != strings.TrimSuffix(Start, "\n") {
 		c.t.Fatalf("a frame begins with %q", first)
 	}
 	var lines []string
 	for {
 		line := c.line()
-		if line == strings.TrimSuffix(end, "\n") {
+		if line == strings.TrimSuffix(End, "\n") {
 			return lines
 		}
 		lines = append(lines, line)

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"bpfd/internal/sys"
+	"bpfd/internal/text"
+	"bpfd/internal/transport"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+func newText() *cobra.Command {
+	return &cobra.Command{
+		Use:     "text [FILE]",
+		Short:   textShort,
+		Long:    textLong,
+		Example: textExample,
+		Args:    cobra.MaximumNArgs(1),
+		RunE:    runText,
+	}
+}
+
+// textSession is a connection over which the text protocol is spoken.
+type textSession struct {
+	conn        *transport.Conn
+	target      string
+	r           *bufio.Reader
+	interrupted atomic.Bool
+	editing     atomic.Bool // Ctrl-C ends a poll, not the session
+}
+
+func runText(cmd *cobra.Command, args []string) (err error) {
+	var file io.Reader
+	if len(args) == 1 {
+		f, err := os.Open(args[0])
+		if err != nil {
+			return errCommands(err)
+		}
+		defer f.Close()
+		file = f
+	}
+	name, t, err := parseTarget(cmd)
+	if err != nil {
+		return err
+	}
+	conn, err := transport.Dial(t, transport.Options{Progress: sending(name)})
+	if err != nil {
+		return errTarget(name, err)
+	}
+	s := &textSession{conn: conn, target: name, r: bufio.NewReaderSize(conn.R, 64<<10)}
+	defer s.onSignals()()
+	out := bufio.NewWriter(cmd.OutOrStdout())
+	switch {
+	case file != nil:
+		err = s.play(file, out)
+	case term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())):
+		err = s.converse(out)
+	default:
+		err = s.pass(os.Stdin, cmd.OutOrStdout())
+	}
+	return s.close(err)
+}
+
+// onSignals ends the session in order when the user wants it to end, so that
+// the target cleans up. The returned function takes that back.
+func (s *textSession) onSignals() func() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case sig := <-signals:
+				io.WriteString(s.conn.W, "\n") // input ends a poll
+				if sig == unix.SIGINT && s.editing.Load() {
+					continue
+				}
+				s.interrupted.Store(true)
+				sys.CloseWrite(s.conn.W)
+				time.AfterFunc(closeTimeout, s.conn.Kill)
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}
+
+// close ends the session, waits until the target has cleaned up, and returns
+// why it ended.
+func (s *textSession) close(err error) error {
+	timer := time.AfterFunc(closeTimeout, s.conn.Kill)
+	defer timer.Stop()
+	sys.CloseWrite(s.conn.W)
+	io.Copy(io.Discard, s.r)
+	s.conn.R.Close()
+	ended := s.conn.Wait()
+	if s.interrupted.Load() {
+		return exitStatus(128 + int(unix.SIGINT))
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		if err = ended; err == nil {
+			return nil
+		}
+	}
+	if said := s.conn.Said(); said != "" {
+		err = errSaid(err, said)
+	}
+	return errTarget(s.target, err)
+}
+
+// pass connects a program that speaks the protocol with the target.
+func (s *textSession) pass(in io.Reader, out io.Writer) error {
+	go func() {
+		io.Copy(s.conn.W, in)
+		sys.CloseWrite(s.conn.W)
+	}()
+	_, err := io.Copy(out, s.r)
+	return err
+}
+
+// banner skips what is printed before the protocol begins.
+func (s *textSession) banner() error {
+	var before strings.Builder
+	for before.Len() < 32<<10 {
+		line, err := s.r.ReadString('\n')
+		if line == text.Banner || strings.TrimRight(line, "\r\n")+"\n" == text.Banner {
+			return nil
+		}
+		before.WriteString(line)
+		if err != nil {
+			break
+		}
+	}
+	return errNoBanner(before.String())
+}
+
+// play sends the lines of a file, each when the one before has been answered,
+// and prints the protocol as it comes.
+func (s *textSession) play(file io.Reader, out *bufio.Writer) error {
+	if err := s.banner(); err != nil {
+		return err
+	}
+	out.WriteString(text.Banner)
+	lines := bufio.NewReader(file)
+	for {
+		line, err := lines.ReadString('\n')
+		if command := strings.Trim(line, " \r\n"); command == "exit" {
+			return out.Flush()
+		} else if command != "" {
+			if err := s.send(line); err != nil {
+				return err
+			}
+			if err := s.reply(func(line string) { out.WriteString(line) }, true); err != nil {
+				return errors.Join(err, out.Flush())
+			}
+			if err := out.Flush(); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return errCommands(err)
+		}
+	}
+}
+
+func (s *textSession) send(line string) error {
+	_, err := io.WriteString(s.conn.W, strings.TrimRight(line, "\r\n")+"\n")
+	return err
+}
+
+// reply passes on the lines of a frame, with those that frame it if raw is set.
+func (s *textSession) reply(print func(line string), raw bool) error {
+	for {
+		line, err := s.r.ReadString('\n')
+		if err != nil {
+			return errCut(err)
+		}
+		frame := line == text.Start || line == text.End
+		if raw || !frame {
+			print(line)
+		}
+		if line == text.End {
+			return nil
+		}
+	}
+}
+
+// failed finds replies of commands that failed.
+var failed = regexp.MustCompile(`^\w+: ret=-\d+\n$`)
+
+// converse edits lines on a terminal and prints replies without their frames.
+func (s *textSession) converse(out *bufio.Writer) error {
+	if err := s.banner(); err != nil {
+		return err
+	}
+	s.editing.Store(true)
+	var commands []string
+	if err := s.ask("HELP", func(line string) { commands = append(commands, strings.TrimRight(line, "\n")) }); err != nil {
+		return err
+	}
+	e := newEditor(commands)
+	out.WriteString(textWelcome(s.target))
+	for {
+		out.Flush()
+		line, err := e.line()
+		if err == io.EOF || strings.TrimSpace(line) == "exit" {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if strings.Trim(line, " ") == "" {
+			continue
+		}
+		last := ""
+		print := func(line string) {
+			last = line
+			out.WriteString(line)
+			if s.r.Buffered() == 0 {
+				out.Flush()
+			}
+		}
+		if err := s.ask(line, print); err != nil {
+			return err
+		}
+		if failed.MatchString(last) {
+			first := true
+			err = s.ask("LAST_ERROR", func(line string) {
+				if !first {
+					out.WriteString(line)
+				}
+				first = false
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (s *textSession) ask(command string, print func(line string)) error {
+	if err := s.send(command); err != nil {
+		return err
+	}
+	return s.reply(print, false)
+}
