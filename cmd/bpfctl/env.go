@@ -2,9 +2,11 @@ package main
 
 import (
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 
+	"bpfd/internal/syscalls"
 	"bpfd/internal/wire"
 
 	"golang.org/x/sys/unix"
@@ -40,7 +42,27 @@ func toolEnv(env []string, i *wire.Info) []string {
 			env = append(env, kv[0]+"="+kv[1])
 		}
 	}
+	if i.Arch != runtime.GOARCH {
+		env = withSyscalls(env, i.Arch)
+	}
 	return env
+}
+
+// withSyscalls puts an ausyscall which knows the system calls of the target's
+// architecture at the end of the search path.
+func withSyscalls(env []string, arch string) []string {
+	dir, err := syscalls.Install(arch)
+	if err != nil {
+		warn(warnSyscalls(err))
+		return env
+	}
+	for i, e := range env {
+		if strings.HasPrefix(e, "PATH=") {
+			env[i] = e + ":" + dir
+			return env
+		}
+	}
+	return append(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:"+dir)
 }
 
 func isSet(env []string, name string) bool {

@@ -50,6 +50,10 @@ const statusFailed = 125
 
 func failure(err error) { fmt.Fprintln(os.Stderr, "bpfctl:", err) }
 
+func warnSyscalls(err error) string {
+	return fmt.Sprintf("the tool may not know the names of the target's system calls: %v", err)
+}
+
 func warn(msg string) { fmt.Fprintln(os.Stderr, "bpfctl: warning:", msg) }
 
 func showProgress(target string, p transport.Progress) {
