@@ -35,7 +35,7 @@ func (e *editor) line() (string, error) {
 		return "", err
 	}
 	defer term.Restore(fd, old)
-	if width, height, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
+	if width, height, err := term.GetSize(int(os.Stdout.Fd())); err == nil && width > 0 {
 		e.terminal.SetSize(width, height)
 	}
 	return e.terminal.ReadLine()

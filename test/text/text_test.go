@@ -1,0 +1,469 @@
+// Package text tests the text protocol with the real bpfd and bpfctl: over
+// terminals, pipes, sockets and files, with a client that does what those of
+// 2018 and 2019 do.
+package text
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var bpfctl, bpfd = absolute("../../bin/bpfctl"), absolute("../../bin/bpfd")
+
+func absolute(path string) string {
+	p, err := filepath.Abs(path)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+func TestMain(m *testing.M) {
+	if _, err := os.Stat(bpfd); err != nil || os.Geteuid() != 0 {
+		fmt.Fprintln(os.Stderr, "these tests need bin/bpfd, which make builds, and root")
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// terminal starts a program on a pseudo-terminal, of which both ends are returned.
+func terminal(t *testing.T, cmd *exec.Cmd) (master, slave *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The descriptors block from here on, Fd has seen to that.
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// Without this end a read of the other fails when the program ends.
+	limit := time.AfterFunc(time.Minute, func() {
+		cmd.Process.Kill()
+		slave.Close()
+	})
+	t.Cleanup(func() {
+		limit.Stop()
+		cmd.Process.Kill()
+		cmd.Wait()
+		slave.Close()
+		master.Close()
+	})
+	return master, slave
+}
+
+// oldClient does what the clients of 2018 and 2019 do, by way of pexpect.
+type oldClient struct {
+	t   *testing.T
+	tty *os.File
+	b   []byte
+}
+
+// expect reads until text appears, and returns what is before it.
+func (c *oldClient) expect(text string) string {
+	c.t.Helper()
+	buf := make([]byte, 2000)
+	for {
+		if i := bytes.Index(c.b, []byte(text)); i >= 0 {
+			before := string(c.b[:i])
+			c.b = c.b[i+len(text):]
+			return before
+		}
+		n, err := c.tty.Read(buf)
+		if err != nil {
+			c.t.Fatalf("waiting for %q: %v; there is %q", text, err, c.b)
+		}
+		c.b = append(c.b, buf[:n]...)
+	}
+}
+
+// command sends a line and returns the lines of the answer: those behind
+// START_BPFD_OUTPUT, stripped.
+func (c *oldClient) command(line string) []string {
+	c.t.Helper()
+	if _, err := c.tty.WriteString(line + "\n"); err != nil {
+		c.t.Fatal(err)
+	}
+	lines := strings.Split(c.expect("END_BPFD_OUTPUT"), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	for len(lines) > 0 && !strings.HasPrefix(lines[0], "START_BPFD_OUTPUT") {
+		if lines[0] != "" {
+			c.t.Errorf("before the frame stands %q", lines[0])
+		}
+		lines = lines[1:]
+	}
+	if len(lines) == 0 {
+		c.t.Fatalf("%s: no frame", line)
+	}
+	return lines[1 : len(lines)-1]
+}
+
+var retPattern = regexp.MustCompile(`ret=(-?\d+)`)
+
+// ret is what the client takes for the result: it looks at the first line only.
+func (c *oldClient) ret(line string) string {
+	c.t.Helper()
+	lines := c.command(line)
+	if len(lines) == 0 {
+		return ""
+	}
+	m := retPattern.FindStringSubmatch(lines[0])
+	if m == nil {
+		c.t.Fatalf("%.60s: %q", line, lines)
+	}
+	return m[1]
+}
+
+// program is n instructions and an exit, as an argument.
+func program(n int) string {
+	b := bytes.Repeat([]byte{0xb7, 0, 0, 0, 0, 0, 0, 0}, n)
+	b = append(b, 0x95, 0, 0, 0, 0, 0, 0, 0)
+	return fmt.Sprintf("%d GPL 264721 %s", len(b), base64.StdEncoding.EncodeToString(b))
+}
+
+func key(i byte) string { return base64.StdEncoding.EncodeToString([]byte{i, 0, 0, 0}) }
+
+// TestOldClient: a session as those of then have it, over a terminal.
+func TestOldClient(t *testing.T) {
+	cmd := exec.Command(bpfd)
+	tty, slave := terminal(t, cmd)
+	before, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &oldClient{t: t, tty: tty}
+	c.expect("STARTED_BPFD")
+	c.expect("\n")
+	if now, _ := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS); now.Lflag&(unix.ICANON|unix.ECHO) != 0 {
+		t.Errorf("local modes of the terminal are %#x", now.Lflag)
+	}
+	for _, step := range []struct{ line, ret string }{
+		{"BPF_CREATE_MAP 1 counts 4 8 10240 0", "3"},
+		{"BPF_CREATE_MAP 4 events 4 4 64 0 1", "4"},
+		{"BPF_PROG_LOAD 5 bad 8 GPL 264721 lQAAAAAAAAA=", "-1"}, // the verifier complains, not here
+		{"BPF_PROG_LOAD 5 long " + program(20000), "5"},         // more than 4,095 bytes, more than 4,096 instructions
+		{"BPF_UPDATE_ELEM 3 " + key(1) + " 4 AQIDBAUGBwg= 8 0", "0"},
+		{"BPF_ATTACH_KPROBE 5 0 p_none no_such_function", "-1"},
+		{"BPF_ATTACH_TRACEPOINT 5 syscalls sys_enter_getpriority", "6"},
+		{"BPF_OPEN_PERF_BUFFER -1 0 8", "7"},
+		{"BPF_UPDATE_ELEM 4 " + key(0) + " 4 " + key(7) + " 4 0", "0"},
+		{"PERF_READER_POLL 1 1 7", ""},
+		{"BPF_CLOSE_PERF_EVENT_FD 6", "0"},
+		{"BPF_DETACH_TRACEPOINT syscalls sys_enter_getpriority", "0"},
+		{"BPF_CLEAR_MAP 3 4", "1"},
+	} {
+		if got := c.ret(step.line); got != step.ret {
+			t.Errorf("%.60s: ret=%s, want %s; %q", step.line, got, step.ret, c.command("LAST_ERROR"))
+		}
+	}
+	if lines := c.command("GET_KALLSYMS"); len(lines) < 1000 {
+		t.Errorf("kallsyms has %d lines", len(lines))
+	}
+	if lines := c.command("nonsense"); len(lines) != 1 || lines[0] != "Command not recognized" {
+		t.Errorf("nonsense: %q", lines)
+	}
+	tty.WriteString("exit\n")
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if after, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS); err != nil || *after != *before {
+		t.Errorf("the terminal was %+v and is %+v, %v", before, after, err)
+	}
+}
+
+// TestTerminalRestored: also by a signal, and by Ctrl-D.
+func TestTerminalRestored(t *testing.T) {
+	for _, c := range []struct {
+		name, keys string
+		signal     syscall.Signal
+	}{{"TERM", "", syscall.SIGTERM}, {"Ctrl-C", "\x03", syscall.SIGINT}, {"Ctrl-D", "\x04", 0}} {
+		t.Run(c.name, func(t *testing.T) {
+			cmd := exec.Command(bpfd)
+			tty, slave := terminal(t, cmd)
+			before, _ := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
+			client := &oldClient{t: t, tty: tty}
+			client.expect("STARTED_BPFD")
+			client.command("BPF_CREATE_MAP 1 4 8 10240 0")
+			if c.keys == "" {
+				cmd.Process.Signal(c.signal)
+			} else {
+				tty.WriteString(c.keys)
+			}
+			cmd.Wait()
+			status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+			if c.signal != 0 && status.Signal() != c.signal || c.signal == 0 && status != 0 {
+				t.Errorf("bpfd ends with %v", cmd.ProcessState)
+			}
+			if after, _ := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS); *after != *before {
+				t.Errorf("the terminal was %+v and is %+v", before, after)
+			}
+		})
+	}
+}
+
+const commands = "BPF_CREATE_MAP 1 8 40 10240 0\nBPF_CREATE_MAP 4 4 4 2 0\r\n\nCOMM_FOR_PID 1 0"
+
+// answers is what bpfd answers to commands.
+func answers(t *testing.T) string {
+	comm, err := os.ReadFile("/proc/1/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := "STARTED_BPFD\n"
+	for _, reply := range []string{"bpf_create_map: ret=3\n", "bpf_create_map: ret=4\n", string(comm)} {
+		out += "START_BPFD_OUTPUT\n" + reply + "END_BPFD_OUTPUT\n"
+	}
+	return out
+}
+
+// TestInputs: the same over a pipe, from a file, over a socket, and through bpfctl.
+func TestInputs(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "commands")
+	if err := os.WriteFile(file, []byte(commands), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opened, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	for name, c := range map[string]struct {
+		in   io.Reader
+		args []string
+	}{
+		"pipe":        {strings.NewReader(commands), []string{bpfd}},
+		"file":        {opened, []string{bpfd}},
+		"bpfctl":      {strings.NewReader(commands), []string{bpfctl, "text", "-t", "shell:"}},
+		"bpfctl FILE": {nil, []string{bpfctl, "text", "-t", "shell:", file}},
+		"message":     {nil, []string{bpfctl, "text", "-t", "shell:echo welcome; exec " + bpfd, file}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.Command(c.args[0], c.args[1:]...)
+			var errs bytes.Buffer
+			cmd.Stdin, cmd.Stderr = c.in, &errs
+			out, err := cmd.Output()
+			if err != nil || string(out) != answers(t) || errs.Len() > 0 {
+				t.Errorf("%v: %q, want %q; %s", err, out, answers(t), errs.String())
+			}
+		})
+	}
+	t.Run("socket", func(t *testing.T) {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours, theirs := os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
+		cmd := exec.Command(bpfd)
+		cmd.Stdin, cmd.Stdout = theirs, theirs
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		theirs.Close()
+		io.WriteString(ours, commands)
+		unix.Shutdown(fds[0], unix.SHUT_WR)
+		out, err := io.ReadAll(ours)
+		if e := cmd.Wait(); e != nil || err != nil || string(out) != answers(t) {
+			t.Errorf("%v, %v: %q", e, err, out)
+		}
+		ours.Close()
+	})
+}
+
+// TestNothingSaid: bpfd that gets nothing ends in order.
+func TestNothingSaid(t *testing.T) {
+	out, err := exec.Command(bpfd).CombinedOutput()
+	if err != nil || string(out) != "STARTED_BPFD\n" {
+		t.Errorf("%v: %q", err, out)
+	}
+}
+
+// TestMemory: a line of 60 MiB takes no more than three times that.
+func TestMemory(t *testing.T) {
+	cmd := exec.Command(bpfd)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	const size = 60 << 20
+	io.WriteString(in, "BPF_CREATE_MAP 1 4 4 10 0\nBPF_UPDATE_ELEM 3 "+key(1)+" 4 "+strings.Repeat("AAAA", size/4-20)+" 4 0\n")
+	c := &oldClient{t: t, tty: out.(*os.File)}
+	c.expect("ret=3")
+	c.expect("bpf_update_elem: ret=-1")
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var peak int
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	fmt.Sscan(rest, &peak)
+	if peak == 0 || peak<<10 > 3*size {
+		t.Errorf("a line of %d bytes took %d kB", size, peak)
+	}
+	t.Logf("%d kB for a line of %d", peak, size>>10)
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestConversation: bpfctl text on a terminal edits lines and ends polls.
+func TestConversation(t *testing.T) {
+	cmd := exec.Command(bpfctl, "text", "-t", "shell:")
+	state := t.TempDir()
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
+	tty, slave := terminal(t, cmd)
+	c := &oldClient{t: t, tty: tty}
+	c.expect("bpfd> ")
+	press := func(keys string) {
+		t.Helper()
+		if _, err := tty.WriteString(keys); err != nil {
+			t.Fatal(err)
+		}
+	}
+	press("BPF_CREATE_MAP 1 4 8 100 0\r")
+	c.expect("\nbpf_create_map: ret=3\r\n")
+	c.expect("bpfd> ")
+	press("\x1b[A\r") // the line before
+	c.expect("\nbpf_create_map: ret=4\r\n")
+	c.expect("bpfd> ")
+	press("comm\t1\r") // TAB completes
+	comm, _ := os.ReadFile("/proc/1/comm")
+	c.expect(strings.TrimSpace(string(comm)))
+	c.expect("bpfd> ")
+	press("BPF_LOOKUP_ELEM 3 " + key(1) + " 4 8\r")
+	c.expect("ret=-1\r\nBPF_LOOKUP_ELEM: no such file or directory\r\n")
+	c.expect("bpfd> ")
+	press("PERF_READER_POLL -1 0\r")
+	c.expect("PERF_READER_POLL -1 0\r\n")
+	// While the answer is awaited Ctrl-C is a signal, which ends the poll.
+	for isig := false; !isig; {
+		state, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
+		isig = err != nil || state.Lflag&unix.ISIG != 0
+	}
+	press("\x03")
+	c.expect("bpfd> ")
+	press("\x04")
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	b, err := os.ReadFile(filepath.Join(state, "bpfd/text_history"))
+	if err != nil || !strings.HasPrefix(string(b), "BPF_CREATE_MAP 1 4 8 100 0\n") {
+		t.Errorf("%v: the history is %q", err, b)
+	}
+}
+
+// TestInterrupt: Ctrl-C while a file is played ends the session on the target.
+func TestInterrupt(t *testing.T) {
+	dir := t.TempDir()
+	file, pid := filepath.Join(dir, "commands"), filepath.Join(dir, "pid")
+	if err := os.WriteFile(file, []byte("BPF_CREATE_MAP 1 4 8 100 0\nPERF_READER_POLL -1 0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(bpfctl, "text", "-t", "shell:echo $$ >"+pid+"; exec "+bpfd, file)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := &oldClient{t: t, tty: out.(*os.File)}
+	c.expect("ret=3\nEND_BPFD_OUTPUT\n")
+	cmd.Process.Signal(os.Interrupt)
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 130 {
+		t.Errorf("status %d", code)
+	}
+	b, err := os.ReadFile(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat("/proc/" + strings.TrimSpace(string(b))); err == nil {
+		t.Error("bpfd is still there")
+	}
+}
+
+// TestExample: the one that runs on every kernel prints what is opened.
+func TestExample(t *testing.T) {
+	if _, err := os.Stat("/sys/kernel/tracing/events/syscalls/sys_enter_openat"); err != nil {
+		t.Skip("this kernel has no tracepoints of system calls")
+	}
+	marker := filepath.Join(t.TempDir(), "opened")
+	if err := os.WriteFile(marker, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(bpfctl, "text", "-t", "shell:", "../../doc/examples/opensnoop-tracepoint.txt")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := &oldClient{t: t, tty: out.(*os.File)}
+	c.expect("bpf_attach_tracepoint: ret=7\n")
+	opens(t, marker, 0)
+	opens(t, marker, 1)
+	rest, err := io.ReadAll(io.MultiReader(bytes.NewReader(c.b), out))
+	if e := cmd.Wait(); e != nil || err != nil {
+		t.Fatal(e, err)
+	}
+	if n := shown(string(rest), marker); n == 0 {
+		t.Errorf("%s was not seen in %q", marker, rest)
+	}
+}
+
+// opens has a process on a CPU open a file; a machine may have one CPU only.
+func opens(t *testing.T, path string, cpu int) {
+	t.Helper()
+	exec.Command("taskset", "-c", fmt.Sprint(cpu), "cat", path).Run()
+}
+
+// shown counts the records of 88 bytes that end with a path.
+func shown(out, path string) (n int) {
+	for line := range strings.Lines(out) {
+		f := strings.Fields(line)
+		if len(f) != 3 || f[1] != "92" {
+			continue
+		}
+		b, err := base64.StdEncoding.DecodeString(f[2])
+		if err == nil && len(b) == 92 && bytes.Contains(b, []byte(path[:min(len(path), 50)])) {
+			n++
+		}
+	}
+	return n
+}
