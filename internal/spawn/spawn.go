@@ -63,6 +63,8 @@ type Tool struct {
 	cmd *exec.Cmd
 	ctl *channel
 
+	sending sync.WaitGroup // messages on their way, which ctl outlives
+
 	mu    sync.Mutex // protects following
 	opens map[uint32]chan opened
 	next  uint32
@@ -234,11 +236,24 @@ func (t *Tool) Open(path string) (int, error) {
 	}
 	t.opens[id] = answer
 	t.mu.Unlock()
-	if err := t.ctl.send(msgOpen, append(le.AppendUint32(nil, id), path...)); err != nil {
+	if err := t.send(msgOpen, append(le.AppendUint32(nil, id), path...)); err != nil {
 		return -1, err
 	}
 	a := <-answer
 	return a.fd, a.err
+}
+
+// send sends the init a message, unless it is gone.
+func (t *Tool) send(kind byte, body []byte) error {
+	t.mu.Lock()
+	if t.gone {
+		t.mu.Unlock()
+		return errGone
+	}
+	t.sending.Add(1)
+	t.mu.Unlock()
+	defer t.sending.Done()
+	return t.ctl.send(kind, body)
 }
 
 var errGone = errors.New("the tool's init is gone")
@@ -272,7 +287,7 @@ func (t *Tool) endOpens() {
 
 // Signal has the init send a signal to the tool.
 func (t *Tool) Signal(sig syscall.Signal) error {
-	return t.ctl.send(msgSignal, le.AppendUint32(nil, uint32(sig)))
+	return t.send(msgSignal, le.AppendUint32(nil, uint32(sig)))
 }
 
 // End ends the init and all below it; Next then fails.
@@ -283,5 +298,6 @@ func (t *Tool) Kill() {
 	t.endOpens()
 	t.cmd.Process.Kill()
 	t.cmd.Wait()
+	t.sending.Wait()
 	t.ctl.f.Close()
 }
