@@ -6,6 +6,7 @@ import (
 	"sort"
 	"sync"
 
+	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,6 +25,7 @@ func init() {
 	cases["walk-vanished"] = walkVanished
 	cases["walk-fresh"] = walkFresh
 	cases["walk-frozen"] = walkFrozen
+	cases["walk-flood"] = walkFlood
 	cases["walk-threads"] = walkThreads
 }
 
@@ -561,6 +563,59 @@ func walkFrozen() {
 	show("update", update(fd, k, u64s(1)))
 	_, err = bpf(unix.BPF_MAP_FREEZE, newAttr(4).u32(0, uint32(fd)))
 	show("freeze again", err)
+}
+
+// walkFlood prints and deletes what a program inserts all the time, until the
+// map is empty: as bcc does when it clears a map.
+func walkFlood() {
+	fd := filled(unix.BPF_MAP_TYPE_HASH, 500, 4096)
+	// Two new keys for each call of getppid.
+	count := filled(unix.BPF_MAP_TYPE_ARRAY, 1, 1)
+	insert := func() asm.Instructions {
+		return asm.Instructions{
+			asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
+			asm.Add.Imm(asm.R1, 1),
+			asm.StoreMem(asm.R6, 0, asm.R1, asm.DWord),
+			asm.StoreMem(asm.RFP, -4, asm.R1, asm.Word),
+			asm.StoreMem(asm.RFP, -16, asm.R1, asm.DWord),
+			asm.LoadMapPtr(asm.R1, fd),
+			asm.Mov.Reg(asm.R2, asm.RFP),
+			asm.Add.Imm(asm.R2, -4),
+			asm.Mov.Reg(asm.R3, asm.RFP),
+			asm.Add.Imm(asm.R3, -16),
+			asm.Mov.Imm(asm.R4, 0),
+			asm.FnMapUpdateElem.Call(),
+		}
+	}
+	insns := asm.Instructions{
+		asm.StoreImm(asm.RFP, -4, 0, asm.Word),
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, -4),
+		asm.LoadMapPtr(asm.R1, count),
+		asm.FnMapLookupElem.Call(),
+		asm.JEq.Imm(asm.R0, 0, "out"),
+		asm.Mov.Reg(asm.R6, asm.R0),
+	}
+	insns = append(append(insns, insert()...), insert()...)
+	insns = append(insns, asm.Mov.Imm(asm.R0, 0).WithSymbol("out"), asm.Return())
+	prog := loadProg(unix.BPF_PROG_TYPE_TRACEPOINT, insns)
+	ev := openEvent(unix.PERF_TYPE_TRACEPOINT, tracepointID("syscalls/sys_enter_getppid"), 0, -1)
+	check("attach", ioctl(ev, unix.PERF_EVENT_IOC_SET_BPF, uintptr(prog)))
+	check("enable", ioctl(ev, unix.PERF_EVENT_IOC_ENABLE, 0))
+	fmt.Println("attached")
+	deleted := 0
+	var key []byte
+	for {
+		k, err := next(fd, key, 4)
+		if err != nil {
+			break
+		}
+		if remove(fd, k) == nil { // the kernel begins anew after it
+			deleted++
+		}
+		key = k
+	}
+	fmt.Println("ended", deleted >= 500)
 }
 
 // walkThreads has two threads walk a map while a third changes it.
