@@ -16,9 +16,16 @@ var reasons = []struct{ says, means string }{
 	{`kfunc/kretfunc not available`, "no fentry"},
 	{`failed to find kernel BTF type ID of|failed to set attach target for`, "the kernel has no such function"},
 	{`BPF program load failed: Invalid argument`, "the kernel's verifier refuses it"},
-	{`attach usdt \S+ failed|[Ff]ailed to enable USDT probe|USDT failed to instrument`, "the process has no such USDT probes"},
+	{`attach usdt \S+ failed|[Ff]ailed to enable (USDT )?probe|USDT failed to instrument`, "the process has no such USDT probes"},
+	{`we only support Intel architecture|Failed to do precondition check`, "no KVM on an Intel processor"},
+	{`/virtual/main\.c:\d+:\d+: error:|Failed to compile BPF`, "does not compile with these kernel headers"},
+	{`[Cc]an't find function|Failed to attach to symbol|[Cc]ould not find|could not determine address of symbol`, "the process has no such function"},
+	{`in /proc/kallsyms`, "the kernel has no such subsystem"},
+	{`required tracing events are not available|tracing/events/\S+: No such file|[Ff]ailed to attach BPF program \S+ to tracepoint`, "no such tracepoints"},
+	{`bpf_override_return`, "no error injection"},
+	{`_curses\.error|Error opening terminal`, "no terminal"},
 	{`scaling_cur_freq`, "no frequency scaling"},
-	{`failed to init perf sampling`, "no hardware counters"},
+	{`failed to init perf sampling|Failed to attach to a hardware event`, "no hardware counters"},
 }
 
 // noBlacklist is what bcc says of a kernel without a list of functions that may

@@ -15,9 +15,9 @@ import (
 
 const (
 	// limit is how long a tool may take.
-	limit = 3 * time.Minute
+	limit = 5 * time.Minute
 	// settle is how long an interrupted tool may take to print what is wanted.
-	settle = time.Minute
+	settle = 2 * time.Minute
 	// again is when a tool that did not end is interrupted again: one in Python
 	// goes on if that happened inside of a callback.
 	again = 3 * time.Second

@@ -1,7 +1,6 @@
 package suite
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,34 +28,33 @@ type outcomeOf struct {
 	Results []Result
 }
 
-func (r *runner) add(result Result) {
+// add keeps a result at once: a run that is cut short has told something.
+func (r *runner) add(result Result) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.results = append(r.results, result)
+	return r.keep()
 }
 
-// keep writes the results for the report. Those of rows that were not run stay
-// as they were.
+// keep writes the results for the report, with r.mu held. Those of rows that
+// were not run stay as they were.
 func (r *runner) keep() error {
 	if *resultsDir == "" {
 		return nil
-	}
-	kernel, err := r.command(context.Background(), []string{"uname", "-rm"}, false, Row{}).run(nil)
-	if err != nil {
-		return err
 	}
 	file := filepath.Join(*resultsDir, r.Name+".json")
 	o, err := readResults(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	o.Target, o.Kernel = r.Name, strings.TrimSpace(kernel.Stdout)
+	o.Target, o.Kernel = r.Name, r.kernel
+	all := slices.Clone(r.results)
 	for _, old := range o.Results {
 		if !slices.ContainsFunc(r.results, func(new Result) bool { return new.Row == old.Row }) {
-			r.results = append(r.results, old)
+			all = append(all, old)
 		}
 	}
-	o.Results = r.results
+	o.Results = all
 	b, err := json.MarshalIndent(o, "", "\t")
 	if err != nil {
 		return err

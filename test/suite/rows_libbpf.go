@@ -80,7 +80,7 @@ var libbpfRows = []Row{
 	libbpf("slabratetop", wants{`CACHE`}, "1", "1"),
 	libbpf("softirqs", wants{`^SOFTIRQ`, `^(timer|sched|rcu) +[1-9]`}, "1", "1"),
 	snoop("solisten", wants{`^PID`}),
-	snoop("statsnoop", wants{`^PID`, `/nonexistent$`}),
+	snoop("statsnoop", wants{`^PID +COMM +RET +ERR +PATH$`}),
 	libbpf("syscount", wants{`^SYSCALL`, `^(openat|read) +[1-9]`}, "-d", "1"),
 	snoop("tcpconnect", wants{`^PID`, `127\.0\.0\.1`}),
 	snoop("tcpconnlat", wants{`^PID`, `127\.0\.0\.1`}),
@@ -95,7 +95,7 @@ var libbpfRows = []Row{
 	snoop("xfsdist", wants{`^Tracing xfs`}),
 	snoop("xfsslower", wants{`^Tracing xfs`}),
 	{Family: "libbpf-tools", Name: "no such option", Fails: true, Args: []string{"runqlat", "--no-such-option"}},
-	libbpf("opensnoop", wants{`^PID`, `^{pid} +load +\d+ +0 /etc/hostname$`}, "-p", "{pid}", "-d", "2").named("opensnoop -p"),
+	snoop("opensnoop", wants{`^PID`, `^{pid} +load +\d+ +0 /etc/hostname$`}, "-p", "{pid}").named("opensnoop -p"),
 	libbpf("cpudist", wants{`usecs`, `\|\*`}, "-p", "{pid}", "1", "1").named("cpudist -p"),
 	libbpf("runqlat", wants{`^pid = \d+ load`, `\|\*`}, "-P", "1", "1").named("runqlat -P"),
 }

@@ -118,12 +118,7 @@ func Run(t *testing.T, target Target, rows []Row) {
 	if err := r.prepare(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		r.load.stop()
-		if err := r.keep(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(r.load.stop)
 	for _, row := range rows {
 		t.Run(row.Family+"/"+row.Name, func(t *testing.T) {
 			if !row.Alone {
@@ -142,7 +137,8 @@ type runner struct {
 	load    *process
 	fill    []string // what stands for what, as strings.NewReplacer wants it
 	slots   chan struct{}
-	mu      sync.Mutex // protects results
+	kernel  string     // its release and machine
+	mu      sync.Mutex // protects results, and the file they are kept in
 	results []Result
 }
 
@@ -150,6 +146,11 @@ type runner struct {
 func (r *runner) prepare() error {
 	const script = `for d in /sys/block/*/device; do d=${d%/device}; break; done; echo ${d##*/}
 while read -r _ dir type _; do [ $type != cgroup2 ] || echo $dir; done </proc/mounts`
+	uname, err := r.command(context.Background(), []string{"uname", "-rm"}, false, Row{}).run(nil)
+	if err != nil {
+		return err
+	}
+	r.kernel = strings.TrimSpace(uname.Stdout)
 	o, err := r.command(context.Background(), []string{"sh", "-c", script}, false, Row{}).run(nil)
 	if err != nil {
 		return err
@@ -167,12 +168,16 @@ while read -r _ dir type _; do [ $type != cgroup2 ] || echo $dir; done </proc/mo
 func (r *runner) row(t *testing.T, row Row) {
 	if r.Lacks != nil {
 		if why := r.Lacks(row); why != "" {
-			r.add(Result{Row: row.Family + "/" + row.Name, Native: "not run", Why: why})
+			if err := r.add(Result{Row: row.Family + "/" + row.Name, Native: "not run", Why: why}); err != nil {
+				t.Error(err)
+			}
 			t.Skip(why)
 		}
 	}
 	result, difference := r.compareRow(t, row)
-	r.add(result)
+	if err := r.add(result); err != nil {
+		t.Error(err)
+	}
 	if difference != nil {
 		t.Error(difference)
 	}

@@ -62,7 +62,7 @@ func run() error {
 
 // startShell starts a shell that allocates memory and forks, and ends with us.
 func startShell() (*exec.Cmd, error) {
-	shell := exec.Command("bash", "-c", `while ! read -t 0.1 && [ $? -gt 128 ]; do x=$(echo $RANDOM); done`)
+	shell := exec.Command("bash", "-c", `while read -t 0.1; [ $? -gt 128 ]; do x=$(echo $RANDOM); done`)
 	if _, err := shell.StdinPipe(); err != nil {
 		return nil, err
 	}
