@@ -1,11 +1,15 @@
 package main
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 
+	"bpfd/internal/cache"
 	"bpfd/internal/syscalls"
 	"bpfd/internal/wire"
 
@@ -35,10 +39,11 @@ var bccArch = map[string]string{"amd64": "x86", "arm64": "arm64", "arm": "arm", 
 func toolEnv(env []string, i *wire.Info) []string {
 	for _, kv := range [][2]string{
 		{"ARCH", bccArch[i.Arch]},
+		{"TMPDIR", kernelTemp(i)},
 		// Without it bpftrace reads a process's files anew for each symbol.
 		{"BPFTRACE_CACHE_USER_SYMBOLS", "1"},
 	} {
-		if !isSet(env, kv[0]) {
+		if kv[1] != "" && !isSet(env, kv[0]) {
 			env = append(env, kv[0]+"="+kv[1])
 		}
 	}
@@ -63,6 +68,37 @@ func withSyscalls(env []string, arch string) []string {
 		}
 	}
 	return append(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:"+dir)
+}
+
+// kernelTemp is a directory for temporary files of tools, one for each kernel:
+// bcc unpacks kernel headers there under a name that has the release only,
+// which kernels of two builds, or of two machines, may share.
+func kernelTemp(i *wire.Info) string {
+	sum := sha256.Sum256([]byte(i.Machine + "\n" + i.Release + "\n" + i.Version))
+	dir := cache.Path("tmp", fmt.Sprintf("%s-%x", i.Release, sum[:4]))
+	if os.MkdirAll(dir, 0o700) != nil {
+		return ""
+	}
+	return dir
+}
+
+// hereFlags are options of tools by which they start a program. That runs here,
+// where its BPF programs do not see it.
+var hereFlags = map[string][]string{
+	"bpftrace": {"-c", "--cmd"},
+}
+
+// startsHere says which of its arguments makes a tool start a program, "" if
+// none does.
+func startsHere(args []string) string {
+	for _, arg := range args[1:] {
+		for _, flag := range hereFlags[filepath.Base(args[0])] {
+			if name, _, _ := strings.Cut(arg, "="); name == flag {
+				return flag
+			}
+		}
+	}
+	return ""
 }
 
 func isSet(env []string, name string) bool {

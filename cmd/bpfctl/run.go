@@ -66,6 +66,9 @@ func (c *connection) run(cmd *cobra.Command, args, env []string, trace io.Writer
 	if err != nil {
 		return err
 	}
+	if flag := startsHere(args); flag != "" {
+		warn(warnStartsHere(args[0], flag, c.target))
+	}
 	h, env, err := newHeaders(cmd, c, env)
 	if err != nil {
 		return err

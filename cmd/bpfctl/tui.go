@@ -31,7 +31,10 @@ nothing is installed but bpfd.
 
 Its standard input, output and error are those of bpfctl. The exit status is
 the tool's, 128+N if signal N ended it, 127 if it was not found, 126 if it
-could not be executed, and 125 if bpfctl failed.`
+could not be executed, and 125 if bpfctl failed.
+
+What the tool starts itself, as bpftrace does with -c CMD and system(), runs on
+this machine: the target's probes do not see it.`
 	shellShort = "open a shell in which every BPF tool acts on the target"
 	agentShort = "manage the bpfd that was pushed to a target"
 	agentLong  = `agent manages the bpfd that was pushed to a target of ssh or adb.
@@ -68,6 +71,10 @@ func statusOf(err error) int {
 		return e.Status
 	}
 	return statusFailed
+}
+
+func warnStartsHere(tool, flag, target string) string {
+	return fmt.Sprintf("%s %s runs its command on this machine, not on %s: its probes will not see it; start it on the target and use -p PID", tool, flag, target)
 }
 
 func errNoTarget() error {

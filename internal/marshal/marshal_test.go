@@ -396,7 +396,7 @@ func TestPerf(t *testing.T) {
 	le.PutUint32(attr[perfSize:], 128)
 	le.PutUint64(attr[perfConfig1:], f.put([]byte("/bin/sh\x00")))
 	args := [6]uint64{f.put(attr), 1<<64 - 1, 0, 13, 8}
-	r, e := f.m.PerfEventOpen(f, f, args, func(ev *PerfEvent) { ev.Path += ".target" })
+	r, e := f.m.PerfEventOpen(f, f, args, func(ev *PerfEvent) unix.Errno { ev.Path += ".target"; return 0 })
 	if e != 0 {
 		t.Fatal(e)
 	}

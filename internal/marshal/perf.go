@@ -31,8 +31,8 @@ type PerfEvent struct {
 const watermark = 1 << 14
 
 // PerfEventOpen marshals perf_event_open(attr, pid, cpu, group_fd, flags). edit
-// may change the event before it goes out.
-func (m *Marshaller) PerfEventOpen(mem Memory, objs Objects, args [6]uint64, edit func(*PerfEvent)) (*Request, unix.Errno) {
+// may change the event before it goes out, or refuse it.
+func (m *Marshaller) PerfEventOpen(mem Memory, objs Objects, args [6]uint64, edit func(*PerfEvent) unix.Errno) (*Request, unix.Errno) {
 	var head [8]byte
 	if mem.ReadAt(args[0], head[:]) != nil {
 		return nil, unix.EFAULT
@@ -54,7 +54,9 @@ func (m *Marshaller) PerfEventOpen(mem Memory, objs Objects, args [6]uint64, edi
 	gather(ev.Attr)
 	r.counter = !isOutput(ev.Attr)
 	if edit != nil {
-		edit(&ev)
+		if e := edit(&ev); e != 0 {
+			return nil, e
+		}
 	}
 	r.Call = wire.Call{Sys: wire.SysPerfEventOpen, Result: r.Result.Handle, Flags: wire.CallSlow,
 		Args: []uint64{0, uint64(ev.PID), args[2], args[3], args[4]}}

@@ -220,9 +220,18 @@ func (f *file) readRemote(ctx ctxt, h wire.Handle, off int64, n int) ([]byte, sy
 // Write is one write(2) on the target.
 func (f *file) Write(ctx ctxt, data []byte, off int64) (uint32, syscall.Errno) {
 	req := wire.Write{Handle: f.handle, Off: wire.NoOffset, Bytes: data}
+	if definesUprobes(f.path) {
+		var e syscall.Errno
+		if req.Bytes, e = f.fs.uprobes(data); e != 0 {
+			return 0, e
+		}
+	}
 	var reply wire.WriteReply
 	e := result(f.fs.remote.Do(wire.TypeWrite, &req, &reply), reply.Errno)
-	return reply.Count, e
+	if int(reply.Count) == len(req.Bytes) {
+		reply.Count = uint32(len(data))
+	}
+	return min(reply.Count, uint32(len(data))), e
 }
 
 // Flush has nothing to do: every write has arrived.

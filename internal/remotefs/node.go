@@ -222,9 +222,15 @@ func (n *node) change(op wire.PathOp) syscall.Errno {
 	return result(n.fs.remote.Do(wire.TypePathOp, &op, &reply), reply.Errno)
 }
 
-// magic are the links of a process's directory that lead anywhere in the
-// target's file system.
-var magic = map[string]bool{"root": true, "cwd": true, "exe": true}
+// isMagic says whether a path is one of the links in a process's directory that
+// lead anywhere in the target's file system.
+func isMagic(p string) bool {
+	if !strings.HasPrefix(p, "/proc/") {
+		return false
+	}
+	dir, name := path.Split(p)
+	return name == "root" || name == "cwd" || name == "exe" || path.Base(dir) == "fd"
+}
 
 // Readlink returns the target's text; where a process's link leads into the
 // target's file system it leads into our view of it.
@@ -233,7 +239,7 @@ func (n *node) Readlink(ctx ctxt) ([]byte, syscall.Errno) {
 	if e := result(n.fs.remote.Do(wire.TypeReadlink, &wire.Path{Path: n.path}, &reply), reply.Errno); e != 0 {
 		return nil, e
 	}
-	if strings.HasPrefix(n.path, "/proc/") && magic[path.Base(n.path)] && strings.HasPrefix(string(reply.Bytes), "/") {
+	if isMagic(n.path) && strings.HasPrefix(string(reply.Bytes), "/") {
 		return []byte(TargetRoot + strings.TrimSuffix(string(reply.Bytes), "/")), 0
 	}
 	return reply.Bytes, 0

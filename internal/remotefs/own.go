@@ -3,6 +3,7 @@ package remotefs
 import (
 	"fmt"
 	"os"
+	"path"
 	"strconv"
 	"syscall"
 
@@ -35,11 +36,11 @@ func (n *ownNode) Lookup(ctx ctxt, name string, out *fuse.EntryOut) (*fs.Inode, 
 	if _, err := os.Lstat(n.fs.real(real)); err != nil {
 		return nil, unix.ENOENT
 	}
-	_, err := strconv.Atoi(n.dir)
+	process := isProcess(n.dir)
 	switch {
-	case err == nil && fromTarget[name]:
+	case process && fromTarget[name]:
 		return (&node{fs: n.fs, path: "/proc"}).adopt(ctx, &n.Inode, "/proc/self/"+name, out)
-	case err == nil && (name == "ns" || name == "fdinfo"):
+	case process && (name == "ns" || name == "fdinfo" || name == "task"), path.Base(n.dir) == "task":
 		out.Mode = unix.S_IFDIR | 0o555
 		return n.NewInode(ctx, &ownNode{fs: n.fs, dir: real}, fs.StableAttr{Mode: unix.S_IFDIR, Ino: inode("own:" + real)}), 0
 	case isNS(n.dir) && (name == "pid" || name == "pid_for_children"):
@@ -56,12 +57,18 @@ func (n *ownNode) Lookup(ctx ctxt, name string, out *fuse.EntryOut) (*fs.Inode, 
 	return n.NewInode(ctx, &fs.MemSymlink{Data: []byte(LocalPath + "/" + real)}, fs.StableAttr{Mode: unix.S_IFLNK}), 0
 }
 
+// isProcess says whether a directory is that of a process, or of a thread.
+func isProcess(dir string) bool {
+	_, err := strconv.Atoi(path.Base(dir))
+	return err == nil
+}
+
 func isNS(dir string) bool     { return len(dir) > 3 && dir[len(dir)-3:] == "/ns" }
 func isFDInfo(dir string) bool { return len(dir) > 7 && dir[len(dir)-7:] == "/fdinfo" }
 
 // fdinfo asks the supervisor for what the target says of a descriptor.
 func (n *ownNode) fdinfo(name string) ([]byte, bool) {
-	pid, err1 := strconv.Atoi(n.dir[:len(n.dir)-len("/fdinfo")])
+	pid, err1 := strconv.Atoi(path.Base(path.Dir(n.dir)))
 	fd, err2 := strconv.Atoi(name)
 	if err1 != nil || err2 != nil || n.fs.opts.FDInfo == nil {
 		return nil, false

@@ -98,10 +98,23 @@ func (f *FS) tgid(tid int) (int, bool) {
 	return 0, false
 }
 
+// initPID is that of the init of the tool's pid namespace.
+const initPID = 1
+
+// Own says whether a pid is that of a process of the tool. The threads of its
+// init have numbers as well, which may be those of processes on the target.
+func (f *FS) Own(pid int) bool {
+	if pid == initPID {
+		return false
+	}
+	t, ok := f.tgid(pid)
+	return ok && t == pid
+}
+
 // own says whether a process is the tool or the caller itself: all others are
 // the target's.
 func (f *FS) own(ctx ctxt, pid int) bool {
-	if pid == f.opts.PID {
+	if pid == f.opts.PID && f.Own(pid) {
 		return true
 	}
 	c, ok := fuse.FromContext(ctx)

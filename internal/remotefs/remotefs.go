@@ -9,6 +9,7 @@ import (
 	"log"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"bpfd/internal/wire"
@@ -47,6 +48,8 @@ type Options struct {
 	Procfs *os.File // the procfs of that namespace
 	// FDInfo returns what fdinfo of a descriptor says, if it is a placeholder.
 	FDInfo func(tid, fd int) ([]byte, bool)
+	// Probed says whether a uprobe may be put on the target's file of that path.
+	Probed func(path string) syscall.Errno
 	// Known returns the content of files which need not be read on the target
 	// each time, by path; nil if it is not known after all.
 	Known map[string]func() []byte

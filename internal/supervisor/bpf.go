@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -57,7 +58,7 @@ func (v *view) Foreign(fd int32) (wire.Handle, bool) {
 	if kind, _, ok := strings.Cut(path, ":["); ok && namespaces[kind] {
 		// The tool's own namespace stands for the daemon's.
 		path = "/proc/self/ns/" + kind
-	} else if !targetPath(path) || strings.HasPrefix(path, remotefs.LocalPath) {
+	} else if !targetPath(path) {
 		return 0, false
 	}
 	return v.open(path)
@@ -234,7 +235,7 @@ func (s *Supervisor) drop(h wire.Handle) {
 func (s *Supervisor) perfEventOpen(r *request) answer {
 	v := &view{s: s, r: r}
 	defer v.close()
-	req, errno := s.marshal.PerfEventOpen(r.thread, v, r.Args, func(ev *marshal.PerfEvent) { s.editEvent(r, ev) })
+	req, errno := s.marshal.PerfEventOpen(r.thread, v, r.Args, func(ev *marshal.PerfEvent) unix.Errno { return s.editEvent(r, ev) })
 	if errno != 0 {
 		s.trace(r, marshal.Named("perf_event_open", r.Args[1:5]...), 0, errno)
 		return fail(errno)
@@ -243,15 +244,26 @@ func (s *Supervisor) perfEventOpen(r *request) answer {
 }
 
 // editEvent makes the file of a uprobe one of the target's.
-func (s *Supervisor) editEvent(r *request, ev *marshal.PerfEvent) {
+func (s *Supervisor) editEvent(r *request, ev *marshal.PerfEvent) unix.Errno {
 	if le.Uint32(ev.Attr) != s.marshal.Target.UprobePMU || ev.Path == "" {
-		return
+		return 0
 	}
 	if s.ownProgram(r, ev.Path) {
 		s.triggers.redirect(s, r, ev)
-		return
+		return 0
 	}
-	ev.Path = strings.TrimPrefix(ev.Path, remotefs.TargetRoot)
+	if path, ok := strings.CutPrefix(ev.Path, remotefs.TargetRoot); ok {
+		ev.Path = path
+		return 0
+	}
+	if !filepath.IsAbs(ev.Path) {
+		cwd, err := r.thread.Link("cwd")
+		if err != nil {
+			return 0
+		}
+		ev.Path = filepath.Join(cwd, ev.Path)
+	}
+	return s.probed(ev.Path)
 }
 
 // perfIoctl answers ioctl(2) on perf events.
@@ -319,7 +331,7 @@ func kernelVersion(release string) uint32 {
 // serveFiles serves the target's files to the tool.
 func (s *Supervisor) serveFiles() (*remotefs.FS, error) {
 	return remotefs.Serve(s.target, s.tool.Fuse, remotefs.Options{
-		PID: int(s.target.Welcome.Info.Pid), Procfs: s.tool.Procfs, FDInfo: s.fdinfo,
+		PID: int(s.target.Welcome.Info.Pid), Procfs: s.tool.Procfs, FDInfo: s.fdinfo, Probed: s.probed,
 		Known:    map[string]func() []byte{kernel.BTFPath: s.kernel.BTF},
 		StandIns: s.standIns(), Absent: s.opts.Absent,
 		Release: s.target.Welcome.Info.Release, Headers: s.opts.Headers,

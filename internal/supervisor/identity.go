@@ -31,13 +31,7 @@ func (s *Supervisor) uname(r *request) answer {
 }
 
 // local says whether a pid is one of the tool's own processes.
-func (s *Supervisor) local(pid int) bool {
-	if pid == 1 {
-		return false // the init of the tool's namespace is ours, not the tool's
-	}
-	var st unix.Stat_t
-	return unix.Fstatat(int(s.tool.Procfs.Fd()), strconv.Itoa(pid), &st, 0) == nil
-}
+func (s *Supervisor) local(pid int) bool { return s.fs.Own(pid) }
 
 // kill answers kill(2) with signal 0, by which tools ask whether a process is
 // there: on the target, unless it is one of their own.

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"bpfd/internal/remotefs"
 	"bpfd/internal/wire"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +31,9 @@ func (s *Supervisor) fstatfs(r *request) answer {
 
 // targetPath says whether a path of the tool's is served from the target.
 func targetPath(path string) bool {
+	if strings.HasPrefix(path, remotefs.LocalPath) {
+		return false
+	}
 	for _, dir := range []string{"/sys", "/proc"} {
 		if path == dir || strings.HasPrefix(path, dir+"/") {
 			return true

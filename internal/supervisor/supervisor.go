@@ -53,6 +53,7 @@ type Supervisor struct {
 	kernel    *kernel.Kernel
 	fs        *remotefs.FS
 	triggers  triggers
+	programs  programs
 	userRings *userRings
 	walks     map[*object]bool // with a walk; only the thread that receives calls uses it
 	runs      atomic.Uint64    // how often the tool had a program run

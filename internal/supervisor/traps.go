@@ -40,6 +40,7 @@ var trapRows = append([]trap{
 	{notify.Trap{Nr: unix.SYS_STATFS}, (*Supervisor).statfs, always},
 	{notify.Trap{Nr: unix.SYS_FSTATFS}, (*Supervisor).fstatfs, always},
 	{notify.Trap{Nr: unix.SYS_PIDFD_OPEN}, (*Supervisor).pidfdOpen, always},
+	{notify.Trap{Nr: unix.SYS_NAME_TO_HANDLE_AT}, (*Supervisor).nameToHandle, always},
 	{notify.Trap{Nr: unix.SYS_KILL, Conditions: []notify.Condition{{Arg: 1, Mask: ^uint32(0), Value: 0}}}, (*Supervisor).kill, nil},
 }, archTraps...)
 

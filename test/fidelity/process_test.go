@@ -1,0 +1,145 @@
+package fidelity
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Processes of the target are there, those of the host are not.
+func TestOtherProcesses(t *testing.T) {
+	need(t, "python3")
+	s := elsewhere(t)
+	s.expect("elsewhere\nalive\ngone\nhost gone\n", fmt.Sprintf(`
+		uname -n
+		kill -0 $NAP && echo alive
+		kill -0 3999999 2>/dev/null || echo gone
+		kill -0 %d 2>/dev/null || echo host gone`, os.Getppid()))
+	// The descriptor becomes readable when the process ends.
+	s.expect("anon_inode:[pidfd]\n[]\nended\nESRCH\n", `exec python3 -c '
+import errno, os, select
+pid = int(os.environ["WAITER"])
+fd = os.pidfd_open(pid)
+print(os.readlink(f"/proc/self/fd/{fd}"))
+p = select.poll()
+p.register(fd, select.POLLIN)
+print(p.poll(0))
+os.mkdir(f"/proc/{pid}/cwd/go")
+p.poll()
+print("ended")
+try: os.pidfd_open(3999999)
+except OSError as e: print(errno.errorcode[e.errno])
+'`)
+}
+
+// A probe on the tool's own function never reaches the daemon's program. With
+// bpftrace's BEGIN there is one more way: a test run on the target.
+func TestOwnProbe(t *testing.T) {
+	need(t, "bpftrace")
+	s := elsewhere(t)
+	compile(t, "ownprobe.c", s.dir+"/ownprobe")
+	if o := s.run(s.dir + "/ownprobe"); o.status != 0 || o.out != "3\n" {
+		t.Error(o)
+	}
+	if o := s.run("bpftrace", "-e", `BEGIN { printf("begun\n"); exit(); } END { printf("ended\n"); }`); o.status != 0 || !strings.Contains(o.out, "begun\n") || !strings.Contains(o.out, "ended\n") {
+		t.Error(o)
+	}
+}
+
+// An offset that was found in the host's file is put on the target's only if
+// that is the same.
+func TestUprobeFile(t *testing.T) {
+	need(t, "bpftrace")
+	trace := func(s *scene, file string) outcome {
+		return s.run("bpftrace", "-e", fmt.Sprintf(`uprobe:%s:probed { @ = count(); } interval:ms:1 { printf("attached\n"); exit(); }`, file))
+	}
+	s := elsewhere(t)
+	compile(t, "prog.c", s.dir+"/prog", "-Wl,--build-id")
+	if o := trace(s, s.dir+"/prog"); o.status != 0 || !strings.Contains(o.out, "attached") || strings.Contains(o.errs, "uprobe") {
+		t.Error("the same file:", o)
+	}
+	compile(t, "prog.c", s.dir+"/other", "-Wl,--build-id", "-DPADDING=3")
+	o := trace(s, s.dir+"/prog")
+	if strings.Contains(o.out, "attached") || !strings.Contains(o.errs, "no uprobe on "+s.dir+"/prog") || !strings.Contains(o.errs, "build-id") {
+		t.Error("another file:", o)
+	}
+	o = s.run("sh", "-c", prelude+`exec bpftrace -e "uprobe:/proc/$NAP/root`+s.dir+`/prog:padding { exit(); } interval:ms:1 { printf(\"attached\n\"); exit(); }"`)
+	if o.status != 0 || !strings.Contains(o.out, "attached") {
+		t.Error("the target's own file:", o)
+	}
+}
+
+// Clocks are read without a system call: they must be the target's themselves.
+func TestClocks(t *testing.T) {
+	need(t, "python3")
+	read := func() (m, b int64) {
+		var mono, boot unix.Timespec
+		unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono)
+		unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot)
+		return mono.Sec, boot.Sec
+	}
+	mono0, boot0 := read()
+	o := elsewhere(t).run("python3", "-c", `
+import time
+up = float(open("/proc/uptime").read().split()[0])
+print(int(time.clock_gettime(time.CLOCK_MONOTONIC)), int(time.clock_gettime(time.CLOCK_BOOTTIME)), int(up))
+`)
+	mono1, boot1 := read()
+	var mono, boot, up int64
+	if n, _ := fmt.Sscan(o.out, &mono, &boot, &up); n != 3 {
+		t.Fatal(o)
+	}
+	// What it took to ask the target for its clocks is part of the difference.
+	slack := mono1 - mono0 + 1
+	for _, c := range []struct {
+		name           string
+		got, low, high int64
+	}{
+		{"CLOCK_MONOTONIC", mono, mono0 + 50000 - slack, mono1 + 50000},
+		{"CLOCK_BOOTTIME", boot, boot0 + 100000 - slack, boot1 + 100000},
+		{"/proc/uptime", up, boot0 + 100000 - slack, boot1 + 100000},
+	} {
+		if c.got < c.low || c.got > c.high {
+			t.Errorf("%s is %d, not between %d and %d", c.name, c.got, c.low, c.high)
+		}
+	}
+}
+
+// A tool which excludes itself excludes its stand-in on the target, and sees
+// itself in its own /proc.
+func TestOwnPid(t *testing.T) {
+	out := elsewhere(t).script(`
+		echo $$
+		cat /proc/$$/comm /proc/self/comm
+		readlink /proc/self >/dev/null
+		ls -d /proc/$$`)
+	var pid int
+	var comm, self, dir string
+	fmt.Sscan(out, &pid, &comm, &self, &dir)
+	if pid <= 4000 || comm != "sh" || self != "cat" || dir != fmt.Sprintf("/proc/%d", pid) {
+		t.Errorf("%q", out)
+	}
+}
+
+// What a tool starts runs here: bpfctl says so.
+func TestLocalCommand(t *testing.T) {
+	need(t, "bpftrace")
+	o := elsewhere(t).run("bpftrace", "-c", "/bin/true", "-e", "BEGIN { exit(); }")
+	if !strings.Contains(o.errs, "bpfctl: warning: bpftrace -c runs its command on this machine") {
+		t.Error(o)
+	}
+	if o := run(t, nil, bpfctl, "run", "--help"); !strings.Contains(o.out, "-c CMD") {
+		t.Error(o)
+	}
+}
+
+func TestSymbolCache(t *testing.T) {
+	const name = "BPFTRACE_CACHE_USER_SYMBOLS"
+	s := elsewhere(t)
+	s.expect("1\n", "echo $"+name)
+	s.env = append(s.env, name+"=0")
+	s.expect("0\n", "echo $"+name)
+}
