@@ -8,13 +8,13 @@ PACKED  = $(ARCHES:%=internal/daemon/bin/bpfd-linux-%.gz)
 .PHONY: all build cross test race fuzz lint demo vm bench tools-report install help
 all: build
 
-build: bin/bpfctl bin/bpfd ## bin/bpfctl, with the daemons for all targets inside
+build: bin/bpfctl bin/bpfd bin/bpfd-tls ## bin/bpfctl, with the daemons for all targets inside
 
 bin/bpfctl: FORCE cross
 	go build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/bpfctl
 
-bin/bpfd: FORCE
-	go build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/bpfd
+bin/bpfd bin/bpfd-tls: FORCE
+	go build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$(@F)
 
 cross: $(PACKED) ## the daemons for all targets, compressed, each at most 2.5 MB unpacked
 
@@ -57,6 +57,9 @@ tools-report: build ## doc/tools.md: runs real tools natively and remotely, and 
 install: build ## into $(DESTDIR)/usr/local
 	install -D -m 755 bin/bpfctl $(DESTDIR)/usr/local/bin/bpfctl
 	install -D -m 755 bin/bpfd $(DESTDIR)/usr/local/bin/bpfd
+	install -D -m 755 bin/bpfd-tls $(DESTDIR)/usr/local/bin/bpfd-tls
+	install -D -m 644 -t $(DESTDIR)/usr/local/lib/systemd/system systemd/bpfd.socket systemd/bpfd@.service systemd/bpfd-tls.service
+	install -D -m 644 systemd/bpfd.sysusers $(DESTDIR)/usr/local/lib/sysusers.d/bpfd.conf
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14

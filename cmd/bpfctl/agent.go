@@ -11,7 +11,7 @@ import (
 )
 
 func newAgent() *cobra.Command {
-	cmd := &cobra.Command{Use: "agent", Short: agentShort, Long: agentLong}
+	cmd := &cobra.Command{Use: "agent", Short: agentShort, Long: agentLong, Example: agentExample}
 	cmd.AddCommand(
 		&cobra.Command{Use: "push", Short: agentPushShort, Args: cobra.NoArgs, RunE: agentPush},
 		&cobra.Command{Use: "status", Short: agentStatusShort, Args: cobra.NoArgs, RunE: agentStatus},

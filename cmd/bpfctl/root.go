@@ -52,5 +52,6 @@ var commands = []func() *cobra.Command{
 	newLoad, newUnload, newLs, newBuild,
 	newTarget, newAgent, newDoctor, newPs, newPid, newHeadersCmd,
 	newText,
+	newTLS,
 	newSupport,
 }

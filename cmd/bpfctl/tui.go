@@ -6,7 +6,6 @@ import (
 	"os"
 
 	"bpfd/internal/spawn"
-	"bpfd/internal/transport"
 )
 
 // All that bpfctl says to its user is in this file.
@@ -36,16 +35,6 @@ could not be executed, and 125 if bpfctl failed.
 What the tool starts itself, as bpftrace does with -c CMD and system(), runs on
 this machine: the target's probes do not see it.`
 	shellShort = "open a shell in which every BPF tool acts on the target"
-	agentShort = "manage the bpfd that was pushed to a target"
-	agentLong  = `agent manages the bpfd that was pushed to a target of ssh or adb.
-
-run and shell push it when it is not there yet, into a directory that only its
-owner can enter: the URL's ?path=DIRECTORY, $XDG_CACHE_HOME, ~/.cache,
-/data/local/tmp, /tmp, /var/tmp or /dev/shm, the first from which programs may be
-executed. Nothing of it runs when no bpfctl is connected.`
-	agentPushShort   = "push bpfd unless it is there, and print its path"
-	agentStatusShort = "print the paths of every bpfd that was pushed"
-	agentRemoveShort = "remove every bpfd that was pushed, and print their paths"
 )
 
 // Exit statuses of bpfctl's own failures, as in env(1) and timeout(1).
@@ -58,13 +47,6 @@ func warnSyscalls(err error) string {
 }
 
 func warn(msg string) { fmt.Fprintln(os.Stderr, "bpfctl: warning:", msg) }
-
-func showProgress(target string, p transport.Progress) {
-	fmt.Fprintf(os.Stderr, "\rbpfctl: %s: sending bpfd for %s to %s: %3d%%", target, p.Arch, p.Dir, 100*p.Done/p.Total)
-	if p.Done == p.Total {
-		fmt.Fprint(os.Stderr, "\r\x1b[K")
-	}
-}
 
 func statusOf(err error) int {
 	if e := (*spawn.Error)(nil); errors.As(err, &e) {

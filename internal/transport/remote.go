@@ -167,10 +167,12 @@ func readLine(fd int) (string, error) {
 	return "", errors.New("the target prints a line without an end")
 }
 
-// failures are what a script may say after fail.
+// failures are what a script, or bpfd-tls, may say after fail.
 var failures = map[string]string{
 	"arch":  "there is no bpfd for the target's machine type, %s",
 	"root":  "user %s on the target is not root, and neither sudo nor su is there: log in as root, or add ?su=none to go without",
+	"busy":  "the target serves as many connections as it may, %s",
+	"start": "the target cannot start bpfd: %s",
 	"place": "found no directory on the target for bpfd: %sname one by adding ?path=DIRECTORY",
 }
 

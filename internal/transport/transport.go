@@ -75,6 +75,7 @@ var Schemes = []Scheme{
 	{"shell", "shell:COMMAND", "a command whose standard input and output are a bpfd", parseShell},
 	{"ssh", "ssh://[user@]host[:port]", "a machine that ssh reaches", parseSSH},
 	{"adb", "adb:[SERIAL]", "a device that adb reaches", parseADB},
+	{"tcp", "tcp://HOST:PORT", "a bpfd-tls, with certificates of bpfctl tls", parseTCP},
 	{"unix", "unix:PATH", "a socket here, behind which a bpfd starts for each connection", parseUnix},
 	{"vsock", "vsock:CID:PORT", "the same in a virtual machine of this host", parseVsock},
 }

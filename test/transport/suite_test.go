@@ -43,18 +43,23 @@ func suite(t *testing.T, url string) {
 	}
 }
 
-func dial(t *testing.T, url string) *transport.Conn {
+func parse(t *testing.T, url string) transport.Target {
 	t.Helper()
 	target, err := transport.Parse(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := transport.Dial(target, transport.Options{})
+	return target
+}
+
+func dial(t *testing.T, url string) *transport.Conn {
+	t.Helper()
+	conn, err := transport.Dial(parse(t, url), transport.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	// What hangs is cut, so that the test fails instead.
-	timer := time.AfterFunc(time.Minute, conn.Kill)
+	timer := time.AfterFunc(3*time.Minute, conn.Kill)
 	t.Cleanup(func() { timer.Stop() })
 	return conn
 }
