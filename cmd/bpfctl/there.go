@@ -32,5 +32,21 @@ func there(cmd *cobra.Command, f func(context.Context) error) error {
 	if err != nil {
 		return err
 	}
-	return runTool(cmd, slices.Concat([]string{self, "--" + thereFlag}, os.Args[1:]), os.Environ(), nil)
+	// Types that the command line names are the command's own affair; those that
+	// the configuration names stand in for a kernel's.
+	tool := &cobra.Command{}
+	addHeaderFlags(tool)
+	types := cmd.Flags().Lookup("btf")
+	given := types == nil || types.Changed
+	c, err := connect(cmd)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if !given {
+		if err := tool.Flags().Set("btf", types.Value.String()); err != nil {
+			return err
+		}
+	}
+	return c.run(tool, slices.Concat([]string{self, "--" + thereFlag}, os.Args[1:]), os.Environ(), nil)
 }
