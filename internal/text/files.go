@@ -2,6 +2,7 @@ package text
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"slices"
 	"strconv"
@@ -66,7 +67,7 @@ func (s *session) file(path string) {
 			any, last = true, buf[n-1]
 			continue
 		}
-		if !any && err.Error() != "EOF" {
+		if !any && err != io.EOF {
 			s.openFailed(path, err)
 			return
 		}

@@ -86,7 +86,7 @@ func perfReaderPoll(s *session, a *args) {
 
 var errNoNumber = fmt.Errorf("an argument is no number")
 
-// rings returns the perf buffers that a poll names, each once.
+// rings returns the perf buffers that a poll names.
 func (s *session) rings(a *args) ([]*object, error) {
 	var list []*object
 	rest := a.rest
@@ -152,7 +152,8 @@ func pause(left time.Duration, forever, rings bool) int {
 	return int((left + time.Millisecond - 1) / time.Millisecond)
 }
 
-// drain answers the first size bytes of a ring.
+// drain answers the first size bytes of a ring, less if it is named twice and
+// was drained before.
 func (s *session) drain(o *object, size int) error {
 	for size > 0 {
 		var err error
@@ -160,6 +161,9 @@ func (s *session) drain(o *object, size int) error {
 			return err
 		}
 		n := len(s.copied)
+		if n == 0 {
+			return nil
+		}
 		for b := s.copied; len(b) > 0; {
 			record := b[:binary.NativeEndian.Uint16(b[6:])]
 			s.record(o, record)

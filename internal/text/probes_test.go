@@ -109,6 +109,10 @@ func TestPollEnds(t *testing.T) {
 	c.send("\n")
 	same(t, c.reply())
 	same(t, c.do("PERF_READER_POLL 0 0"))
+	makeTraced()
+	if lines := c.do("PERF_READER_POLL 0 2 4 4"); len(lines) != 1 {
+		t.Errorf("a buffer that is named twice: %q", lines)
+	}
 	same(t, c.do("PERF_READER_POLL 1 1 4"))
 	for range 3 {
 		done := make(chan struct{})
