@@ -186,7 +186,7 @@ func (r *runner) row(t *testing.T, row Row) {
 
 // attempts is how often a row that looks at the whole kernel is run, when
 // others change the kernel's state meanwhile.
-const attempts = 5
+const attempts = 20
 
 func (r *runner) compareRow(t *testing.T, row Row) (Result, error) {
 	row, pin := r.filled(row)
