@@ -5,7 +5,7 @@ VERSION = $(shell git describe --tags --always 2>/dev/null || echo devel)
 LDFLAGS = -s -w -X main.version=$(VERSION)
 PACKED  = $(ARCHES:%=internal/daemon/bin/bpfd-linux-%.gz)
 
-.PHONY: all build cross test race fuzz lint demo vm bench tools-report install help
+.PHONY: all build cross test race fuzz lint demo vm bench tools-report man install help
 all: build
 
 build: bin/bpfctl bin/bpfd bin/bpfd-tls ## bin/bpfctl, with the daemons for all targets inside
@@ -25,7 +25,9 @@ internal/daemon/bin/bpfd-linux-%.gz: FORCE
 	gzip -9nc bin/bpfd-linux-$* > $@.tmp && mv $@.tmp $@
 
 test: build ## all tests; as root, with the tools that test/install names
-	go test -timeout 60m ./...
+	go test ./internal/... ./cmd/...
+	@# One after the other: they compare what the kernel lists.
+	go test -p 1 -timeout 60m ./test/...
 
 race: build ## the tests of the packages under the race detector
 	CGO_ENABLED=1 go test -race ./internal/... ./cmd/...
@@ -54,12 +56,17 @@ tools-report: build ## doc/tools.md: runs real tools natively and remotely, and 
 	go test ./test/tools -count=1 -timeout 60m -run TestShell -results $(CURDIR)/bin/results; status=$$?; \
 	go run ./test/suite/report bin/results > doc/tools.md; exit $$status
 
+man: ## the manual pages of the commands, into doc/man
+	go test ./cmd/bpfctl -run TestManPages -update
+
 install: build ## into $(DESTDIR)/usr/local
 	install -D -m 755 bin/bpfctl $(DESTDIR)/usr/local/bin/bpfctl
 	install -D -m 755 bin/bpfd $(DESTDIR)/usr/local/bin/bpfd
 	install -D -m 755 bin/bpfd-tls $(DESTDIR)/usr/local/bin/bpfd-tls
 	install -D -m 644 -t $(DESTDIR)/usr/local/lib/systemd/system systemd/bpfd.socket systemd/bpfd@.service systemd/bpfd-tls.service
 	install -D -m 644 systemd/bpfd.sysusers $(DESTDIR)/usr/local/lib/sysusers.d/bpfd.conf
+	install -D -m 644 -t $(DESTDIR)/usr/local/share/man/man1 doc/man/*.1
+	install -D -m 644 -t $(DESTDIR)/usr/local/share/man/man8 doc/man/*.8
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
