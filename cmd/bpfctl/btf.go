@@ -18,9 +18,9 @@ import (
 // standInBTF returns the type information that the command line names for a
 // kernel that has none, nil if it names none or if the target has its own.
 func standInBTF(cmd *cobra.Command, c *connection) ([]byte, error) {
-	path, err := cmd.Flags().GetString("btf")
-	if path == "" || err != nil {
-		return nil, err
+	path := given(cmd, "btf")
+	if path == "" || cmd.Flags().Lookup("headers") == nil { // load and build have a --btf of their own
+		return nil, nil
 	}
 	f, err := btffile.Load(path, c.client.Welcome.Info.Arch)
 	if err != nil {

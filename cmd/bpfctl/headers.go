@@ -27,6 +27,14 @@ func addHeaderFlags(cmd *cobra.Command) {
 	cmd.Flags().String("btf", "", btfUsage)
 }
 
+// given returns what a flag says, "" if a command has no such flag.
+func given(cmd *cobra.Command, flag string) string {
+	if f := cmd.Flags().Lookup(flag); f != nil {
+		return f.Value.String()
+	}
+	return ""
+}
+
 // toolHeaders are the kernel headers that a tool sees. It implements
 // remotefs.Headers.
 type toolHeaders struct {
@@ -42,20 +50,18 @@ type toolHeaders struct {
 // there for many tools and is looked at when a tool looks for headers.
 func newHeaders(cmd *cobra.Command, c *connection, env []string) (*toolHeaders, []string, error) {
 	h := &toolHeaders{target: c.target}
-	var err error
-	dir := ""
-	if f := cmd.Flags().Lookup("headers"); f != nil {
-		dir = f.Value.String()
-	}
+	dir := given(cmd, "headers")
 	if dir != "" {
 		h.named = "--headers"
 	} else if dir = os.Getenv(bccSource); dir != "" {
 		h.named = bccSource
 	}
 	if dir != "" {
-		if dir, err = filepath.Abs(dir); err != nil {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
 			return nil, nil, err
 		}
+		dir = abs
 	}
 	h.Finder = headers.NewFinder(c.client, &c.client.Welcome.Info, headers.Options{
 		Dir: dir, Any: os.Getenv(anyHeaders) != "", Progress: progress(progressHeaders(c.target)),
@@ -71,7 +77,7 @@ func newHeaders(cmd *cobra.Command, c *connection, env []string) (*toolHeaders, 
 // env has the tool look into /lib/modules, and keeps it from what bcc may have
 // unpacked for another kernel of the same release.
 func (h *toolHeaders) env(env []string) []string {
-	env = slices.DeleteFunc(slices.Clone(env), func(e string) bool { return strings.HasPrefix(e, bccSource+"=") })
+	env = without(env, bccSource)
 	if _, err := os.Stat(filepath.Join(os.TempDir(), "kheaders-"+h.Kernel.Release)); err != nil {
 		return env
 	}
@@ -80,7 +86,12 @@ func (h *toolHeaders) env(env []string) []string {
 		warn(err.Error())
 		return env
 	}
-	return append(env, "TMPDIR="+dir)
+	return append(without(env, "TMPDIR"), "TMPDIR="+dir)
+}
+
+// without returns an environment that lacks a variable.
+func without(env []string, name string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(e string) bool { return strings.HasPrefix(e, name+"=") })
 }
 
 // explain says what to do about an error.

@@ -2,7 +2,6 @@ package headers
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 
@@ -138,7 +137,7 @@ func text(remote kernel.Remote, path string) string {
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(bufio.NewReaderSize(f, maxText), maxText))
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil {
 		return ""
 	}
 	return string(b)

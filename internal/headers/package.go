@@ -150,19 +150,15 @@ func (f *Finder) FetchPackage(p *Package, progress io.Writer) (Tree, error) {
 		if err != nil {
 			return err
 		}
-		debs, err := halves(a, p.Name)
-		if err != nil {
+		unpacked := dir + ".debs"
+		if fetch(a, unpacked, p.Name) != nil {
 			// The lists may be older than the package.
 			if err := a.Update(); err != nil {
 				return err
 			}
-			if debs, err = halves(a, p.Name); err != nil {
-				return fmt.Errorf("%s is not in %s any more, or never was; see snapshot.debian.org for old ones: %w", p.Name, strings.Join(p.suites, ", "), err)
+			if err := fetch(a, unpacked, p.Name); err != nil {
+				return fmt.Errorf("%s cannot be had from %s (snapshot.debian.org has old ones of Debian): %w", p.Name, strings.Join(p.suites, ", "), err)
 			}
-		}
-		unpacked := dir + ".debs"
-		if err := a.Unpack(unpacked, debs...); err != nil {
-			return err
 		}
 		if err := mergePackage(dir, unpacked, p.Name); err != nil {
 			return err
@@ -177,6 +173,15 @@ func (f *Finder) FetchPackage(p *Package, progress io.Writer) (Tree, error) {
 		return Tree{}, err
 	}
 	return In(dir)
+}
+
+// fetch unpacks a package of headers and the rest of them.
+func fetch(a *apt.Archive, dir, name string) error {
+	debs, err := halves(a, name)
+	if err != nil {
+		return err
+	}
+	return a.Unpack(dir, debs...)
 }
 
 // halves returns a package of headers and those of the rest of them.
