@@ -20,8 +20,7 @@ const maxWalk = 1 << 20
 
 // walker iterates over a map, key by key.
 type walker struct {
-	attr       []byte // union bpf_attr: map_fd, key, value or next_key
-	key, other []byte
+	attr []byte // union bpf_attr: map_fd, key, value or next_key
 }
 
 func (w *walker) cmd(cmd uintptr, key, other []byte) unix.Errno {

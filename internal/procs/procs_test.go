@@ -41,7 +41,7 @@ func TestCalled(t *testing.T) {
 }
 
 // local answers from this machine's files.
-type local struct{ next wire.Handle }
+type local struct{}
 
 func (l *local) NewHandle() wire.Handle { return 1 }
 

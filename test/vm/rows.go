@@ -10,7 +10,6 @@ type Row struct {
 	Name  string
 	Arch  string // as Go and Debian spell it
 	Suite string // Debian's, from which the kernel comes
-	Built bool   // built from Debian's source by kernel/build, not a package
 	Note  string
 }
 
@@ -44,8 +43,7 @@ type machine struct {
 	console string
 	image   string // prefix of the kernel's image in /boot
 
-	lib     string // Debian's multiarch name
-	vmFlags string // expression in /proc/cpuinfo of a processor whose KVM is of use
+	lib string // Debian's multiarch name
 }
 
 // The microvm board hangs now and then, and `-cpu max` on arm64 computes pointer

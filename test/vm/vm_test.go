@@ -57,9 +57,6 @@ func remote(t *testing.T, target string, args ...string) string {
 func TestBoot(t *testing.T) {
 	for _, row := range vm.Rows {
 		t.Run(row.Name, func(t *testing.T) {
-			if row.Built {
-				t.Skip("built from source: booted by make vm KERNEL=" + row.Name)
-			}
 			need(t, row)
 			v := vm.Start(t, row.Name)
 			r, err := v.Run(t.Context(), "uname -r; echo said >&2; exit 3")
