@@ -38,6 +38,7 @@ type textSession struct {
 	r           *bufio.Reader
 	interrupted atomic.Bool
 	editing     atomic.Bool // Ctrl-C ends a poll, not the session
+	early       atomic.Bool // it came, perhaps before the poll was sent
 }
 
 func runText(cmd *cobra.Command, args []string) (err error) {
@@ -82,6 +83,7 @@ func (s *textSession) onSignals() func() {
 		for {
 			select {
 			case sig := <-signals:
+				s.early.Store(true)
 				io.WriteString(s.conn.W, "\n") // input ends a poll
 				if sig == unix.SIGINT && s.editing.Load() {
 					continue
@@ -220,6 +222,7 @@ func (s *textSession) converse(out *bufio.Writer) error {
 	out.WriteString(textWelcome(s.target))
 	for {
 		out.Flush()
+		s.early.Store(false)
 		line, err := e.line()
 		if err == io.EOF || strings.TrimSpace(line) == "exit" {
 			return nil
@@ -259,6 +262,9 @@ func (s *textSession) converse(out *bufio.Writer) error {
 func (s *textSession) ask(command string, print func(line string)) error {
 	if err := s.send(command); err != nil {
 		return err
+	}
+	if s.early.Swap(false) {
+		io.WriteString(s.conn.W, "\n")
 	}
 	return s.reply(print, false)
 }

@@ -53,6 +53,10 @@ func (c command) start() (*process, error) {
 	p := &process{cmd: exec.CommandContext(c.ctx, c.args[0], c.args[1:]...), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Stdin = &p.out, &p.errs, strings.NewReader(c.stdin)
 	p.cmd.WaitDelay = 10 * time.Second
+	// A group of its own, to which Ctrl-C goes as a terminal sends it: some
+	// tools are scripts around others, and their shell waits for those.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.cmd.Cancel = func() error { return p.signal(syscall.SIGKILL) }
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -79,10 +83,13 @@ func startProcess(c command, ready string) (*process, error) {
 	return p, nil
 }
 
+// signal sends a signal to a process and what it has started.
+func (p *process) signal(s syscall.Signal) error { return syscall.Kill(-p.cmd.Process.Pid, s) }
+
 // stop ends a process.
 func (p *process) stop() {
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
-		p.cmd.Process.Signal(s)
+		p.signal(s)
 		select {
 		case <-p.ended:
 			return
@@ -125,7 +132,7 @@ func (p *process) interrupt() {
 			return
 		default:
 		}
-		p.cmd.Process.Signal(syscall.SIGINT)
+		p.signal(syscall.SIGINT)
 		select {
 		case <-p.ended:
 			return

@@ -3,10 +3,12 @@
 package tools
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -31,7 +33,7 @@ func TestShell(t *testing.T) {
 		Bpfctl:   path,
 		Dir:      dir,
 		Env:      []string{"BCC_KERNEL_SOURCE=" + headers(t)},
-		Parallel: 4,
+		Parallel: parallel,
 		Lacks:    lacks,
 	}, suite.Rows())
 }
@@ -89,7 +91,12 @@ func TestRows(t *testing.T) {
 	}
 }
 
+// parallel is how many rows run at a time: most of them wait most of the time.
+const parallel = 6
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", strconv.Itoa(parallel))
 	if _, err := os.Stat(bpfctl); err != nil {
 		fmt.Fprintln(os.Stderr, "the tests of tools need bin/bpfctl: run make")
 		os.Exit(1)
