@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,7 +36,23 @@ func TestShell(t *testing.T) {
 		Env:      []string{"BCC_KERNEL_SOURCE=" + headers(t)},
 		Parallel: parallel,
 		Lacks:    lacks,
-	}, suite.Rows())
+	}, rows())
+}
+
+// chosen are the rows of bcc that are run each time, one of each kind: every
+// tool of it compiles for seconds, twice. With -results all are run.
+var chosen = []string{
+	"softirqs", "hardirqs", "runqlat", "syscount", "profile", "stackcount", "argdist", "trace", "tplist", "opensnoop",
+	"no such option",
+}
+
+// rows returns the rows to run.
+func rows() []suite.Row {
+	all := suite.Rows()
+	if flag.Lookup("results").Value.String() != "" {
+		return all
+	}
+	return slices.DeleteFunc(all, func(r suite.Row) bool { return r.Family == "bcc" && !slices.Contains(chosen, r.Name) })
 }
 
 // lacks skips what is not on this machine, except in CI, where everything was

@@ -40,7 +40,7 @@ func (v *VM) dial() (*guest.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.SetReadDeadline(time.Now().Add(slow))
 	banner := make([]byte, len(guest.Banner))
 	if _, err := io.ReadFull(c, banner); err != nil {
 		c.Close()

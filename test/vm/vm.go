@@ -27,6 +27,9 @@ var initScript []byte
 // bootTimeout is far more than a boot takes on a busy machine.
 const bootTimeout = 5 * time.Minute
 
+// slow is how long a guest that is alive may take to say a word.
+const slow = time.Minute
+
 // VM is a running virtual machine.
 type VM struct {
 	Row     Row
@@ -156,7 +159,7 @@ func (v *VM) readPorts() error {
 		return err
 	}
 	ports := map[int]int{}
-	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(slow))
 	for s := bufio.NewScanner(conn); s.Scan() && !strings.Contains(s.Text(), "unknown command"); {
 		// TCP[HOST_FORWARD]  12  127.0.0.1 40123  10.0.2.15  22  0  0
 		f := strings.Fields(s.Text())
