@@ -26,8 +26,7 @@ internal/daemon/bin/bpfd-linux-%.gz: FORCE
 
 test: build ## all tests; as root, with the tools that test/install names
 	go test ./internal/... ./cmd/...
-	@# One after the other: they compare what the kernel lists.
-	go test -p 1 -timeout 60m ./test/...
+	./test/run $$(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./test/...)
 
 race: build ## the tests of the packages under the race detector
 	CGO_ENABLED=1 go test -race ./internal/... ./cmd/...
