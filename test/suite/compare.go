@@ -103,6 +103,7 @@ func (row Row) differ(native, remote Outcome) error {
 var occasional = []string{
 	`^Traceback`, `^  File "`, `^    `, `^Exception ignored`, `^KeyboardInterrupt`, // Ctrl-C in a Python callback
 	`\[Missed (User|Kernel) Stack\]`, `^failed to get syms`, `^Could not open`, `^missed kernel stack`, // processes that have ended
+	`Couldn't find .text section in /proc/`, // of a process that has ended meanwhile
 	`[Ll]ost \S+ (events|samples)`, `^Possibly lost`, `WARNING: \d+ stack traces`,
 }
 

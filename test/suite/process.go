@@ -18,6 +18,9 @@ const (
 	limit = 5 * time.Minute
 	// settle is how long an interrupted tool may take to print what is wanted.
 	settle = 2 * time.Minute
+	// handler is how long a tool that has printed its heading may take until it
+	// catches SIGINT.
+	handler = 300 * time.Millisecond
 	// again is when a tool that did not end is interrupted again: one in Python
 	// goes on if that happened inside of a callback.
 	again = 3 * time.Second
@@ -108,6 +111,7 @@ func (c command) run(until []string) (Outcome, error) {
 	}
 	if until != nil {
 		p.await(until)
+		time.Sleep(handler)
 		p.interrupt()
 	}
 	<-p.ended
