@@ -242,6 +242,9 @@ func (n *node) Readlink(ctx ctxt) ([]byte, syscall.Errno) {
 	if isMagic(n.path) && strings.HasPrefix(string(reply.Bytes), "/") {
 		return []byte(TargetRoot + strings.TrimSuffix(string(reply.Bytes), "/")), 0
 	}
+	if nsLink.MatchString(n.path) {
+		return []byte("/proc/" + nsName + "/" + string(reply.Bytes)), 0
+	}
 	return reply.Bytes, 0
 }
 

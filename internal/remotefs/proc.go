@@ -28,12 +28,14 @@ func (p *procNode) OnAdd(ctx ctxt) {
 	p.AddChild(handlesName, handles, true)
 	root := p.NewPersistentInode(ctx, &node{fs: p.fs, path: "/"}, fs.StableAttr{Mode: unix.S_IFDIR, Ino: inode(TargetRoot)})
 	p.AddChild(rootName, root, true)
+	ns := p.NewPersistentInode(ctx, &nsDir{}, fs.StableAttr{Mode: unix.S_IFDIR, Ino: inode("/proc/" + nsName)})
+	p.AddChild(nsName, ns, true)
 }
 
 // Lookup finds what is ours, then what is the target's.
 func (p *procNode) Lookup(ctx ctxt, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	switch name {
-	case localName, rootName, handlesName:
+	case localName, rootName, handlesName, nsName:
 		out.SetEntryTimeout(stable)
 		out.SetAttrTimeout(stable)
 		out.Mode = unix.S_IFDIR | 0o555

@@ -12,7 +12,7 @@ import (
 var reasons = []struct{ says, means string }{
 	{`failed to (add legacy|create) kprobe|kprobes/blacklist|[Ff]ailed to attach BPF program \S+ to kprobe|kprobe_events`, "no kprobes"},
 	{`Operation not permitted\n(.*\n)*.*(BPF program load failed|failed to load)|BPF program load failed: Operation not permitted`, "no fentry"},
-	{`bpf: Failed to load program: Operation not permitted\n(.*\n)+.*attach_kfunc`, "no fentry"},
+	{`bpf: Failed to load program: Operation not permitted\n(.*\n)+.*attach_k(ret)?func`, "no fentry"},
 	{`kfunc/kretfunc not available`, "no fentry"},
 	{`failed to find kernel BTF type ID of|failed to set attach target for`, "the kernel has no such function"},
 	{`BPF program load failed: Invalid argument`, "the kernel's verifier refuses it"},
@@ -104,7 +104,7 @@ var occasional = []string{
 	`^Traceback`, `^  File "`, `^    `, `^Exception ignored`, `^KeyboardInterrupt`, // Ctrl-C in a Python callback
 	`\[Missed (User|Kernel) Stack\]`, `^failed to get syms`, `^Could not open`, `^missed kernel stack`, // processes that have ended
 	`Couldn't find .text section in /proc/`, // of a process that has ended meanwhile
-	`[Ll]ost \S+ (events|samples)`, `^Possibly lost`, `WARNING: \d+ stack traces`,
+	`[Ll]ost \S+ (events|samples)`, `^Possibly lost`, `WARNING: (\d+|N) stack traces`,
 }
 
 // complaints returns the lines of standard error that are the same each time.

@@ -60,7 +60,7 @@ var libbpfRows = []Row{
 	snoop("gethostlatency", wants{`^TIME`, `getent +[\d.]+ +localhost$`}),
 	libbpf("hardirqs", wants{`^HARDIRQ`, `^\S+ +[1-9]`}, "1", "1"),
 	snoop("javagc", wants{`^Tracing javagc`}, "-p", "{pid}"),
-	snoop("killsnoop", wants{`^TIME +PID`, `load +15 `}),
+	snoop("killsnoop", wants{`^TIME +PID`, `^\d\d:\d\d:\d\d +\d+ +\S+ +\d+ +\d+ +`}),
 	snoop("klockstat", wants{`^Tracing mutex`}),
 	snoop("ksnoop", wants{`TIME +CPU`}, "trace", "vfs_read"),
 	libbpf("llcstat", wants{`^PID`}, "1"),
