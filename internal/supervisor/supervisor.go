@@ -60,12 +60,14 @@ type Supervisor struct {
 	warned    sync.Map         // messages that were given
 	traceMu   sync.Mutex       // held while writing to opts.Trace
 	running   sync.WaitGroup
+	signals   chan os.Signal // those that this process gets
 }
 
 // Run runs a tool against a target and returns its exit status, 128+N if a
 // signal ended it. The caller closes target.
 func Run(target *rpc.Client, opts Options) (status int, err error) {
-	s := &Supervisor{target: target, opts: opts, walks: make(map[*object]bool), kernel: kernel.New(target)}
+	s := &Supervisor{target: target, opts: opts, walks: make(map[*object]bool), kernel: kernel.New(target),
+		signals: make(chan os.Signal, 16)}
 	if s.objects, err = newRegistry(target); err != nil {
 		return 0, err
 	}
@@ -74,6 +76,9 @@ func Run(target *rpc.Client, opts Options) (status int, err error) {
 	s.userRings = newUserRings(target)
 	s.objects.removed = s.userRings.remove
 	s.marshal = s.newMarshaller()
+	// The tool may run before the rest is ready: no signal is to be missed then.
+	signal.Notify(s.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	defer signal.Stop(s.signals)
 	if err := s.start(); err != nil {
 		return 0, err
 	}
@@ -197,11 +202,8 @@ func (s *Supervisor) spawn(f func()) {
 
 // wait passes signals on until the tool has ended.
 func (s *Supervisor) wait(stop <-chan struct{}) (int, error) {
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
-	defer signal.Stop(signals)
 	group := make(chan syscall.Signal, 16)
-	s.spawn(func() { s.forward(signals, group, stop) })
+	s.spawn(func() { s.forward(group, stop) })
 	if err := s.tool.Started(); err != nil {
 		return 0, err
 	}
@@ -231,7 +233,7 @@ func (s *Supervisor) wait(stop <-chan struct{}) (int, error) {
 const groupDelay = 50 * time.Millisecond
 
 // forward passes on the signals that were sent to this process alone.
-func (s *Supervisor) forward(signals <-chan os.Signal, group <-chan syscall.Signal, stop <-chan struct{}) {
+func (s *Supervisor) forward(group <-chan syscall.Signal, stop <-chan struct{}) {
 	for {
 		var sig syscall.Signal
 		select {
@@ -239,11 +241,11 @@ func (s *Supervisor) forward(signals <-chan os.Signal, group <-chan syscall.Sign
 			return
 		case <-group: // the init heard of it first
 			select {
-			case <-signals:
+			case <-s.signals:
 			case <-time.After(groupDelay):
 			}
 			continue
-		case got := <-signals:
+		case got := <-s.signals:
 			sig = got.(syscall.Signal)
 		}
 		select {
