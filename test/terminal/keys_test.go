@@ -3,7 +3,6 @@ package terminal
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -153,45 +152,5 @@ func TestHangup(t *testing.T) {
 	}
 	if b, err := os.ReadFile(note); string(b) != "hung up\n" {
 		t.Errorf("%q, %v", b, err)
-	}
-}
-
-// bpfctl shell is the user's shell, its prompt names the target.
-func TestShell(t *testing.T) {
-	for _, name := range []string{"bash", "sh"} {
-		t.Run(name, func(t *testing.T) {
-			path, err := exec.LookPath(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := open(t, []string{"SHELL=" + path, "HOME=" + t.TempDir()}, bpfctl, "shell", "-t", "shell:")
-			c.expect("(shell:) ")
-			c.line("echo $BPFD_TARGET:$((6*7))")
-			c.expect("shell::42\n")
-			c.expect("(shell:) ")
-			c.line("stat -f -c %T /sys/kernel/tracing")
-			c.expect("tracefs\n")
-			c.line("sh -c 'echo up; exec sleep 1000'")
-			c.expect("up\n")
-			c.keys(ctrlC)
-			c.expect("(shell:) ")
-			c.line("echo $?")
-			c.expect("130\n")
-			c.line("cat")
-			c.line("still here")
-			c.expect("still here\n") // of cat, after the terminal's
-			c.keys(ctrlZ)
-			c.expect("topped")
-			c.expect("(shell:) ")
-			c.line("fg")
-			c.line("and again")
-			c.expect("and again\n")
-			c.keys(ctrlD)
-			c.expect("(shell:) ")
-			c.line("exit 6")
-			if status := c.wait(); status != 6 {
-				t.Errorf("status %d after %q", status, c.rest())
-			}
-		})
 	}
 }
