@@ -1,5 +1,7 @@
 package text
 
+import "sync"
+
 // command is a row of the table of commands, from which lines are understood,
 // HELP is answered, and the tables of doc/text-protocol.md are made.
 type command struct {
@@ -88,8 +90,9 @@ var table = []command{
 	{name: "WAIT", reply: "`ret=0` when the time is over, whatever arrives meanwhile", variants: []variant{{args: "ms:i", run: pauseCommand}}},
 }
 
-// byName prepares the table for a session.
-func byName() map[string]*command {
+// byName returns the commands by their names. The table is prepared the first
+// time.
+var byName = sync.OnceValue(func() map[string]*command {
 	m := make(map[string]*command, len(table))
 	for i := range table {
 		c := &table[i]
@@ -99,4 +102,4 @@ func byName() map[string]*command {
 		m[c.name] = c
 	}
 	return m
-}
+})
