@@ -3,6 +3,7 @@ package remotefs
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -17,7 +18,17 @@ const nsName = ".ns"
 
 // nsLink is such a link. Those of pid namespaces lead nowhere: tools would
 // compile their numbers into programs.
-var nsLink = regexp.MustCompile(`^/proc/\d+(/task/\d+)?/ns/(cgroup|ipc|mnt|net|time|time_for_children|user|uts)$`)
+var nsLink = regexp.MustCompile(`^/proc/(\d+)(/task/\d+)?/ns/(cgroup|ipc|mnt|net|time|time_for_children|user|uts)$`)
+
+// NamespaceOf returns the process whose link a path like /proc/1/ns/mnt is.
+func NamespaceOf(path string) (pid int, ok bool) {
+	m := nsLink.FindStringSubmatch(path)
+	if m == nil {
+		return 0, false
+	}
+	pid, err := strconv.Atoi(m[1])
+	return pid, err == nil
+}
 
 // nsDir is the directory. It has every namespace, by the text of its link.
 type nsDir struct{ fs.Inode }

@@ -242,7 +242,7 @@ func (n *node) Readlink(ctx ctxt) ([]byte, syscall.Errno) {
 	if isMagic(n.path) && strings.HasPrefix(string(reply.Bytes), "/") {
 		return []byte(TargetRoot + strings.TrimSuffix(string(reply.Bytes), "/")), 0
 	}
-	if nsLink.MatchString(n.path) {
+	if _, ok := NamespaceOf(n.path); ok {
 		return []byte("/proc/" + nsName + "/" + string(reply.Bytes)), 0
 	}
 	return reply.Bytes, 0

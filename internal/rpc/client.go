@@ -101,11 +101,13 @@ func NewClient(r, w *os.File, software string) (*Client, error) {
 func (c *Client) greet(software string) error {
 	hello := wire.Hello{Version: wire.Version, Software: software}
 	b := wire.AppendFrame([]byte(wire.Magic), wire.TypeHello, 0, &hello)
-	if err := sys.WriteFull(int(c.out.Fd()), b); err != nil {
-		return fmt.Errorf("the target does not take input: %w", err)
-	}
+	// Who takes no input may still have said why.
+	sent := sys.WriteFull(int(c.out.Fd()), b)
 	if err := c.in.skipToMagic(); err != nil {
 		return err
+	}
+	if sent != nil {
+		return fmt.Errorf("the target does not take input: %w", sent)
 	}
 	h, body, err := c.in.frame()
 	if err != nil {

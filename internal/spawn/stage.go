@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -60,7 +59,7 @@ func (s *stage) run() error {
 	// From here on, signals that the whole process group gets are reported:
 	// the supervisor passes on those only which it got alone.
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	Notify(signals)
 	pid, err := s.fork(path)
 	if err != nil {
 		return err
@@ -198,7 +197,8 @@ func (s *stage) shiftClocks() error {
 		return fmt.Errorf("cannot make a time namespace: %w", err)
 	}
 	offsets := offset(unix.CLOCK_MONOTONIC, s.c.Monotonic) + offset(unix.CLOCK_BOOTTIME, s.c.Boottime)
-	path := fmt.Sprintf("%s/%d/timens_offsets", s.c.Local, os.Getpid())
+	// The namespace is this thread's, which need not be the main thread.
+	path := fmt.Sprintf("%s/%d/timens_offsets", s.c.Local, unix.Gettid())
 	if err := os.WriteFile(path, []byte(offsets), 0); err != nil {
 		return fmt.Errorf("cannot set the clocks of the time namespace: %w", err)
 	}

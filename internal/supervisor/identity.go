@@ -8,6 +8,7 @@ import (
 
 	"bpfd/internal/abi"
 	"bpfd/internal/marshal"
+	"bpfd/internal/remotefs"
 	"bpfd/internal/tracee"
 	"bpfd/internal/wire"
 
@@ -26,6 +27,16 @@ func (s *Supervisor) uname(r *request) answer {
 	}
 	if r.thread.WriteAt(r.Args[0], b) != nil {
 		return fail(unix.EFAULT)
+	}
+	return value(0)
+}
+
+// prlimit answers prlimit64(2) where a tool raises its RLIMIT_MEMLOCK, by which
+// kernels before 5.11 count maps. The daemon on the target has raised its own;
+// the tool of an ordinary user may not, outside of its user namespace.
+func (s *Supervisor) prlimit(r *request) answer {
+	if !s.opts.User || r.Args[0] != 0 {
+		return resume
 	}
 	return value(0)
 }
@@ -98,7 +109,8 @@ func (s *Supervisor) sleep(*request) answer {
 }
 
 // readlink answers readlink(2) and readlinkat(2) where the tool looks at its
-// own descriptors: placeholders bear the name of what they stand for.
+// own descriptors: placeholders bear the name of what they stand for. Links to
+// the namespaces of the target's processes have the target's text.
 func (s *Supervisor) readlink(r *request) answer {
 	args := r.Args[:]
 	if r.Nr == unix.SYS_READLINKAT {
@@ -107,6 +119,9 @@ func (s *Supervisor) readlink(r *request) answer {
 	path, err := r.thread.String(args[0])
 	if err != nil || !strings.HasPrefix(path, "/proc/") && strings.HasPrefix(path, "/") {
 		return resume
+	}
+	if pid, ok := remotefs.NamespaceOf(path); ok && !s.local(pid) {
+		return s.namespaceLink(r, path, args)
 	}
 	dir, last := path, path
 	if i := strings.LastIndexByte(path, '/'); i >= 0 {
@@ -123,12 +138,29 @@ func (s *Supervisor) readlink(r *request) answer {
 	if o == nil {
 		return resume
 	}
-	b := []byte(o.name)
+	return r.linkText(args, []byte(o.name))
+}
+
+// linkText answers readlink(2) or the tail of readlinkat(2) with a text.
+func (r *request) linkText(args []uint64, b []byte) answer {
 	b = b[:min(len(b), int(args[2]))]
 	if r.thread.WriteAt(args[1], b) != nil {
 		return fail(unix.EFAULT)
 	}
 	return value(int64(len(b)))
+}
+
+// namespaceLink answers for a link like /proc/1/ns/mnt: in the file system it
+// leads to a file that can be opened, which the text of the original cannot.
+func (s *Supervisor) namespaceLink(r *request, path string, args []uint64) answer {
+	var reply wire.BytesReply
+	if s.target.Do(wire.TypeReadlink, &wire.Path{Path: path}, &reply) != nil {
+		return linkLost()
+	}
+	if reply.Errno != 0 {
+		return fromErrno(reply.Errno)
+	}
+	return r.linkText(args, reply.Bytes)
 }
 
 // ownDescriptors says whether dir is /proc/self/fd or the like.

@@ -77,7 +77,7 @@ func Run(target *rpc.Client, opts Options) (status int, err error) {
 	s.objects.removed = s.userRings.remove
 	s.marshal = s.newMarshaller()
 	// The tool may run before the rest is ready: no signal is to be missed then.
-	signal.Notify(s.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	spawn.Notify(s.signals)
 	defer signal.Stop(s.signals)
 	if err := s.start(); err != nil {
 		return 0, err

@@ -24,6 +24,12 @@ var shared = []notify.Condition{
 	{Arg: 4, Mask: 1 << 31, Value: 0},
 }
 
+// memlock narrows prlimit64(2) to changes of RLIMIT_MEMLOCK.
+var memlock = []notify.Condition{
+	{Arg: 1, Mask: ^uint32(0), Value: unix.RLIMIT_MEMLOCK},
+	{Arg: 2, Mask: ^uint32(0), Value: 0, Not: true},
+}
+
 // traps are the system calls which are answered, the most frequent first. Those
 // that not every architecture has are in archTraps.
 var trapRows = append([]trap{
@@ -41,6 +47,7 @@ var trapRows = append([]trap{
 	{notify.Trap{Nr: unix.SYS_FSTATFS}, (*Supervisor).fstatfs, always},
 	{notify.Trap{Nr: unix.SYS_PIDFD_OPEN}, (*Supervisor).pidfdOpen, always},
 	{notify.Trap{Nr: unix.SYS_NAME_TO_HANDLE_AT}, (*Supervisor).nameToHandle, always},
+	{notify.Trap{Nr: unix.SYS_PRLIMIT64, Conditions: memlock}, (*Supervisor).prlimit, nil},
 	{notify.Trap{Nr: unix.SYS_KILL, Conditions: []notify.Condition{{Arg: 1, Mask: ^uint32(0), Value: 0}}}, (*Supervisor).kill, nil},
 }, archTraps...)
 
