@@ -206,9 +206,32 @@ func TestOrdinaryUser(t *testing.T) {
 	if status != 0 || !strings.Contains(out, "as a user\n") {
 		t.Errorf("status %d, stdout %q, stderr %q", status, out, errs)
 	}
+	if _, errs, status = as("ulimit -l unlimited"); status != 0 {
+		t.Errorf("limit of locked memory: status %d, stderr %q", status, errs)
+	}
 	os.Chmod("/dev/fuse", 0o600)
 	_, errs, status = as("true")
 	if status != 125 || !strings.Contains(errs, "/dev/fuse") || !strings.Contains(errs, "chmod 666") {
 		t.Errorf("without /dev/fuse: status %d, stderr %q", status, errs)
+	}
+}
+
+// Signals that were ignored before bpfctl began are ignored by the tool, as
+// nohup(1) wants it; others are not.
+func TestIgnoredSignals(t *testing.T) {
+	for _, c := range []struct {
+		ignored string
+		status  int
+		out     string
+	}{
+		{"HUP INT", 0, "survived\n"},
+		{"USR1", 129, ""},
+	} {
+		script := "trap '' " + c.ignored + "; exec " + bpfctl + " run -t shell: -- sh -c 'kill -HUP $$; kill -INT $$; echo survived'"
+		// A shell cannot end the ignoring of what its parent ignores.
+		out, errs, status := run(t, "env", "--default-signal=HUP,INT", "sh", "-c", script)
+		if status != c.status || out != c.out || errs != "" {
+			t.Errorf("%s ignored: status %d, stdout %q, stderr %q", c.ignored, status, out, errs)
+		}
 	}
 }

@@ -201,3 +201,13 @@ func TestProcessors(t *testing.T) {
 	}
 	elsewhere(t).expect(string(online), "cat /sys/devices/system/cpu/online")
 }
+
+// The links to the namespaces of the target's processes have the target's text
+// and can be followed, but for that of the pid namespace.
+func TestNamespaceLinks(t *testing.T) {
+	script := "for n in net mnt uts ipc cgroup; do readlink /proc/1/ns/$n; echo \"$n:[$(stat -L -c %i /proc/1/ns/$n)]\"; done; readlink /proc/1/ns/pid"
+	native := run(t, nil, "sh", "-c", script)
+	if got := run(t, nil, bpfctl, "run", "-t", "shell:", "--", "sh", "-c", script); got != native {
+		t.Errorf("natively %v, remotely %v", native, got)
+	}
+}

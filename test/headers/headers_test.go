@@ -171,7 +171,7 @@ func TestNoHeaders(t *testing.T) {
 	if o.status == 0 || strings.Count(o.stderr, "bpfctl: ") != 1 || !strings.Contains(o.stderr, "no kernel headers of "+release(t)) {
 		t.Errorf("%+v", o)
 	}
-	o = bpfctlRun(t, cache, "run", "-t", "shell:"+bpfd, "--", "bpftrace", "-e", `tracepoint:syscalls:sys_enter_openat { printf("%s\n", str(args->filename)); exit(); }`)
+	o = bpfctlRun(t, cache, "run", "-t", "shell:"+bpfd, "--", "bpftrace", "-e", `tracepoint:syscalls:sys_enter_nanosleep,tracepoint:sched:sched_switch { printf("%s\n", probe); exit(); }`)
 	if o.status != 0 || strings.Contains(o.stderr, "headers") {
 		t.Errorf("%+v", o)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -31,6 +32,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "these tests need bin/bpfctl, which make builds, and root")
 		os.Exit(1)
 	}
+	// Who started us may ignore these, as nohup(1) does: what runs on a
+	// terminal does not.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT)
 	os.Exit(m.Run())
 }
 
@@ -76,6 +80,10 @@ func open(t *testing.T, env []string, args ...string) *console {
 	c.cmd.Env = append(os.Environ(), append([]string{"TERM=dumb", "HISTFILE="}, env...)...)
 	var err error
 	if c.tty, err = pty.StartWithSize(c.cmd, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
+		t.Fatal(err)
+	}
+	// Else Close would wait for the read that waits for output.
+	if err := syscall.SetNonblock(int(c.tty.Fd()), true); err != nil {
 		t.Fatal(err)
 	}
 	go c.read()
