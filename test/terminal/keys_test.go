@@ -15,7 +15,7 @@ var tools = []struct{ name, program, command, up, status string }{
 	{"sleep", "sleep", `sh -c 'echo up; exec sleep 1000'`, "up\n", "130"},
 	{"child", "sh", `sh -c 'sh -c "echo up; exec sleep 1000"; echo not reached'`, "up\n", "130"},
 	{"caught", "sh", `sh -c 'trap "echo caught; exit 3" INT; sh -c "echo up; exec sleep 1000"'`, "up\n", "3"},
-	{"python", "/usr/bin/python3", `/usr/bin/python3 -c 'import time; print("up", flush=True); [time.sleep(0.05) for i in range(10000)]'`, "up\n", "130"},
+	{"python", "/usr/bin/python3", `/usr/bin/python3 -c $'import time\nprint("up", flush=True)\nwhile True: time.sleep(0.05)'`, "up\n", "130"},
 	{"bpftrace", "bpftrace", `bpftrace -e 'interval:ms:200 /@ == 0/ { @ = 5; printf("up\n"); } END { printf("end\n"); }'`, "up\n", "0"},
 }
 
