@@ -45,7 +45,7 @@ var bpftraceRows = []Row{
 	one("sum, avg, max", `tracepoint:syscalls:sys_exit_read /args->ret > 0/ { @s = sum(args->ret); @a = avg(args->ret); @m = max(args->ret); }`+exits, `^@s: [1-9]`, `^@a: `, `^@m: [1-9]`),
 	one("per-CPU map", `profile:hz:99 { @[cpu] = count(); @all = count(); }`+exits, `^@\[0\]: [1-9]`, `^@all: [1-9]`),
 	one("kstack", `tracepoint:sched:sched_switch { @[kstack(3)] = count(); }`+exits, `__schedule\+`, `^\]: [1-9]`),
-	one("ustack", `tracepoint:syscalls:sys_enter_openat { @[ustack(3), comm] = count(); }`+exits, `^    \S*open\S*\+\d+`, `\]: [1-9]`),
+	one("ustack", `tracepoint:syscalls:sys_enter_openat /pid == {pid}/ { @[ustack(3), comm] = count(); }`+exits, `^    \S*open\S*\+\d+`, `, load\]: [1-9]`),
 	one("profile", `profile:hz:99 { @[comm] = count(); }`+exits, `^@\[.+\]: [1-9]`),
 	one("interval", `interval:ms:100 { @n++; printf("tick %d\n", @n); } interval:ms:550 { exit(); }`, `^tick 1\ntick 2\ntick 3$`),
 	one("software", `software:cpu-clock:1000000 { @ = count(); }`+exits, `^@: [1-9]`),
