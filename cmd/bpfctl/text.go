@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"bpfd/internal/spawn"
 	"bpfd/internal/sys"
 	"bpfd/internal/text"
 	"bpfd/internal/transport"
@@ -77,7 +78,7 @@ func runText(cmd *cobra.Command, args []string) (err error) {
 // the target cleans up. The returned function takes that back.
 func (s *textSession) onSignals() func() {
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	spawn.Notify(signals)
 	done := make(chan struct{})
 	go func() {
 		for {

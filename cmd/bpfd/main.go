@@ -56,7 +56,7 @@ func main() {
 // serve speaks the protocol that the first byte is of. The banner comes before
 // it: clients of the text protocol wait for that, those of the other skip it.
 func serve() error {
-	text.Prepare(0)
+	served := text.Prepare(0)
 	defer text.Restore()
 	if err := sys.WriteFull(1, []byte(text.Banner)); err != nil {
 		return err
@@ -69,6 +69,7 @@ func serve() error {
 	if err != nil {
 		return err
 	}
+	served()
 	if first[0] == wire.Magic[0] {
 		return agent.Serve(0, 1, first[:n], agent.Options{Software: "bpfd " + version})
 	}

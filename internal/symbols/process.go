@@ -253,7 +253,11 @@ func vdso(proc string, m *mapping) *file {
 	return f
 }
 
-func openRead(path string) (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) }
+// openRead opens a file for reading; what a process has put in its place, such
+// as a FIFO, does not keep us.
+func openRead(path string) (int, error) {
+	return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+}
 
 // descriptor reads a file. os.File would bring what formats its times with it.
 type descriptor int

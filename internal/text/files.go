@@ -50,7 +50,8 @@ var possibleCPUs = sync.OnceValue(func() int {
 
 // file answers what a file holds.
 func (s *session) file(path string) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	// A client names part of the path: a FIFO must not keep us.
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		s.openFailed(path, err)
 		return
@@ -59,7 +60,7 @@ func (s *session) file(path string) {
 	r := sys.NewReader(fd)
 	buf := make([]byte, chunk)
 	any, last := false, byte('\n')
-	for {
+	for s.out.err == nil {
 		n, err := r.Read(buf)
 		if n > 0 {
 			s.out.b = append(s.out.b, buf[:n]...)

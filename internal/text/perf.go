@@ -135,8 +135,9 @@ func (s *session) wait(list []*object, timeout int, byInput bool) {
 		}
 		s.mu.Unlock()
 		unix.Poll(fds, pause(left, timeout < 0, len(list) > 0))
+		broken := fds[0].Revents != 0 && s.in.fill() != nil || fds[1].Revents != 0
 		s.mu.Lock()
-		if fds[0].Revents != 0 && s.in.fill() != nil || fds[1].Revents != 0 {
+		if broken {
 			return
 		}
 	}

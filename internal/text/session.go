@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"strconv"
 	"sync"
 
@@ -44,7 +42,7 @@ type session struct {
 	commands map[string]*command
 	args     args
 
-	mu      sync.Mutex // held while a command runs, but not while it waits
+	mu      sync.Mutex // held while a command runs, but not while it waits or writes
 	objects objects
 	probes  probes
 	last    failure
@@ -63,10 +61,10 @@ func Serve(in, out int, first []byte, opts Options) error {
 	defer input.close()
 	// Before Linux 5.11 maps and programs count as locked memory.
 	unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
-	s := &session{opts: opts, in: input, out: &output{fd: out}, table: table, commands: byName()}
+	s := &session{opts: opts, in: input, table: table, commands: byName()}
+	s.out = &output{fd: out, mu: &s.mu}
 	s.probes.init()
-	stop := s.endOnSignal()
-	defer stop()
+	defer onSignal(s.endByRequest)()
 	err = s.loop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,27 +78,12 @@ func (s *session) release() {
 	s.objects.closeAll()
 }
 
-// endOnSignal releases what the session made before a signal ends the process:
-// lines in tracefs outlive it. The returned function ends that.
-func (s *session) endOnSignal() func() {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
-	done := make(chan struct{})
-	go func() {
-		select {
-		case sig := <-signals:
-			s.mu.Lock() // for good: nothing may be made any more
-			s.release()
-			Restore()
-			signal.Reset(sig)
-			unix.Kill(unix.Getpid(), sig.(unix.Signal))
-		case <-done:
-		}
-	}()
-	return func() {
-		signal.Stop(signals)
-		close(done)
-	}
+// endByRequest releases what the session made before a signal ends the process:
+// definitions in tracefs outlive it.
+func (s *session) endByRequest() {
+	s.mu.Lock() // for good: nothing may be made any more
+	s.release()
+	Restore()
 }
 
 // loop answers lines until the input ends.
@@ -185,6 +168,7 @@ func (s *session) fail(label string, err error) {
 // output gathers what is to be written, so that a reply takes one write(2).
 type output struct {
 	fd  int
+	mu  *sync.Mutex // the session's, which is not held while somebody has to read
 	b   []byte
 	err error
 }
@@ -201,10 +185,12 @@ func (o *output) room() {
 	}
 }
 
-// flush writes what has been gathered.
+// flush writes what has been gathered. A signal may end the session meanwhile.
 func (o *output) flush() error {
 	if o.err == nil {
+		o.mu.Unlock()
 		o.err = sys.WriteFull(o.fd, o.b)
+		o.mu.Lock()
 	}
 	o.b = o.b[:0]
 	if cap(o.b) > 4*flushAt {

@@ -20,21 +20,24 @@ func isTerminal(fd int) bool {
 
 // Prepare has a terminal pass on what is typed as it is, without an echo: in
 // its canonical mode it cuts lines at 4,095 bytes (N_TTY_BUF_SIZE). Other
-// descriptors stay as they are. Restore takes it back.
-func Prepare(fd int) {
+// descriptors stay as they are. Restore takes it back, and so does a signal that
+// ends the process until the returned function is called: whoever serves the
+// client does that from then on.
+func Prepare(fd int) (served func()) {
 	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
-		return
+		return func() {}
 	}
+	served = onSignal(Restore)
 	raw := *old
 	raw.Lflag &^= unix.ICANON | unix.ECHO | unix.ECHOE | unix.ECHOK | unix.ECHONL
 	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
-	if unix.IoctlSetTermios(fd, unix.TCSETS, &raw) != nil {
-		return
-	}
 	before.mu.Lock()
 	defer before.mu.Unlock()
-	before.fd, before.state = fd, old
+	if unix.IoctlSetTermios(fd, unix.TCSETS, &raw) == nil {
+		before.fd, before.state = fd, old
+	}
+	return served
 }
 
 // Restore puts the terminal back as it was before Prepare.
