@@ -26,6 +26,8 @@ type process struct {
 	maps     string
 	mappings []mapping
 	read     time.Time
+	compiled *perfMap  // nil if it does not tell
+	looked   time.Time // for what it has compiled
 }
 
 // mapping is a line of /proc/PID/maps that can be executed.
@@ -60,6 +62,7 @@ func (t *Table) user(pid int, addr uint64, again bool) (Symbol, error) {
 	if err != nil {
 		return Symbol{}, err
 	}
+	err = errNoSymbol(addr)
 	for i := range p.mappings {
 		m := &p.mappings[i]
 		if addr < m.start || addr >= m.end {
@@ -72,13 +75,19 @@ func (t *Table) user(pid int, addr uint64, again bool) (Symbol, error) {
 				}
 			}
 		}
-		return Symbol{}, fmt.Errorf("in %s: %w", m.path, errNoSymbol(addr))
+		err = fmt.Errorf("in %s: %w", m.path, err)
+		break
 	}
-	return Symbol{}, errNoSymbol(addr)
+	c := t.compiled(pid, p, again)
+	if s, ok := c.at(addr); ok {
+		return Symbol{Name: c.name(s), Offset: addr - s.addr, Module: c.path}, nil
+	}
+	return Symbol{}, err
 }
 
 // UserAddress returns where a function of a module is in a process. The module
-// is a mapped file's path, or its last element.
+// is a mapped file's path, or its last element; or that of the file in which a
+// process tells what it has compiled.
 func (t *Table) UserAddress(pid int, name, module string) (uint64, error) {
 	addr, err := t.userAddress(pid, name, module, false)
 	if err != nil {
@@ -95,7 +104,7 @@ func (t *Table) userAddress(pid int, name, module string, again bool) (uint64, e
 	mapped := false
 	for i := range p.mappings {
 		m := &p.mappings[i]
-		if m.path != module && m.path[strings.LastIndexByte(m.path, '/')+1:] != module {
+		if m.path != module && lastElement(m.path) != module {
 			continue
 		}
 		mapped = true
@@ -109,11 +118,21 @@ func (t *Table) userAddress(pid int, name, module string, again bool) (uint64, e
 			}
 		}
 	}
+	if strings.HasPrefix(lastElement(module), "perf-") {
+		if c := t.compiled(pid, p, again); c != nil && (c.path == module || lastElement(c.path) == module) {
+			if s, ok := c.named(name); ok {
+				return s.addr, nil
+			}
+			mapped = true
+		}
+	}
 	if !mapped {
 		return 0, fmt.Errorf("process %d maps no %s: %w", pid, module, unix.ENOENT)
 	}
 	return 0, errNoName(name)
 }
+
+func lastElement(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
 
 // process returns what is known of a process, and reads its mappings if that is
 // old or again is set. A process that has ended is remembered.
@@ -136,7 +155,11 @@ func (t *Table) process(pid int, again bool) (*process, error) {
 		if len(t.processes) >= maxProcesses || t.processes == nil {
 			t.processes = make(map[int]*process)
 		}
-		p = &process{maps: string(b), mappings: parseMaps(string(b))}
+		now := &process{maps: string(b), mappings: parseMaps(string(b))}
+		if p != nil {
+			now.compiled, now.looked = p.compiled, p.looked
+		}
+		p = now
 		t.processes[pid] = p
 	}
 	p.read = time.Now()
