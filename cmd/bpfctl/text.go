@@ -65,7 +65,9 @@ func runText(cmd *cobra.Command, args []string) (err error) {
 	out := bufio.NewWriter(cmd.OutOrStdout())
 	switch {
 	case file != nil:
-		err = s.play(file, out)
+		err = s.play(file, out, func(line int, why string) {
+			io.WriteString(cmd.ErrOrStderr(), textFailed(args[0], line, why))
+		})
 	case term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())):
 		err = s.converse(out)
 	default:
@@ -153,14 +155,15 @@ func (s *textSession) banner() error {
 }
 
 // play sends the lines of a file, each when the one before has been answered,
-// and prints the protocol as it comes.
-func (s *textSession) play(file io.Reader, out *bufio.Writer) error {
+// and prints the protocol as it comes. It complains of commands that fail, and
+// goes on: a file may count on that.
+func (s *textSession) play(file io.Reader, out *bufio.Writer, complain func(line int, why string)) error {
 	if err := s.banner(); err != nil {
 		return err
 	}
 	out.WriteString(text.Banner)
 	lines := bufio.NewReader(file)
-	for {
+	for n := 1; ; n++ {
 		line, err := lines.ReadString('\n')
 		if command := strings.Trim(line, " \r\n"); command == "exit" {
 			return out.Flush()
@@ -168,10 +171,15 @@ func (s *textSession) play(file io.Reader, out *bufio.Writer) error {
 			if err := s.send(line); err != nil {
 				return err
 			}
-			if err := s.reply(func(line string) { out.WriteString(line) }, true); err != nil {
-				return errors.Join(err, out.Flush())
+			var a answer
+			err := s.reply(func(line string) {
+				out.WriteString(line)
+				a.add(line)
+			}, true)
+			if err = errors.Join(err, out.Flush()); err == nil {
+				err = s.explain(&a, func(why string) { complain(n, why) })
 			}
-			if err := out.Flush(); err != nil {
+			if err != nil {
 				return err
 			}
 		}
@@ -209,6 +217,34 @@ func (s *textSession) reply(print func(line string), raw bool) error {
 // failed finds replies of commands that failed.
 var failed = regexp.MustCompile(`^\w+: ret=-\d+\n$`)
 
+// answer is what a reply ends with.
+type answer struct{ last, before string }
+
+func (a *answer) add(line string) {
+	if line != text.Start && line != text.End {
+		a.last, a.before = line, a.last
+	}
+}
+
+// explain asks why a command failed, if it did, and says what the target says.
+func (s *textSession) explain(a *answer, say func(why string)) error {
+	unknown := a.last == text.NotRecognized
+	if unknown && a.before != text.OpenFailed {
+		say(textUnknown)
+		return nil
+	}
+	if !unknown && !failed.MatchString(a.last) {
+		return nil
+	}
+	first := true
+	return s.ask("LAST_ERROR", func(line string) {
+		if !first {
+			say(line)
+		}
+		first = false
+	})
+}
+
 // converse edits lines on a terminal and prints replies without their frames.
 func (s *textSession) converse(out *bufio.Writer) error {
 	if err := s.banner(); err != nil {
@@ -234,9 +270,9 @@ func (s *textSession) converse(out *bufio.Writer) error {
 		if strings.Trim(line, " ") == "" {
 			continue
 		}
-		last := ""
+		var a answer
 		print := func(line string) {
-			last = line
+			a.add(line)
 			out.WriteString(line)
 			if s.r.Buffered() == 0 {
 				out.Flush()
@@ -245,17 +281,8 @@ func (s *textSession) converse(out *bufio.Writer) error {
 		if err := s.ask(line, print); err != nil {
 			return err
 		}
-		if failed.MatchString(last) {
-			first := true
-			err = s.ask("LAST_ERROR", func(line string) {
-				if !first {
-					out.WriteString(line)
-				}
-				first = false
-			})
-			if err != nil {
-				return err
-			}
+		if err := s.explain(&a, func(why string) { out.WriteString(why) }); err != nil {
+			return err
 		}
 	}
 }

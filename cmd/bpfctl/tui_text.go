@@ -20,7 +20,9 @@ the lines of former sessions, which are kept in $XDG_STATE_HOME/bpfd. Ctrl-C end
 a poll, Ctrl-D the session. Below the reply of a command that failed stands why.
 
 With FILE its lines are sent, each when the one before has been answered, and
-the protocol is printed as it is. Otherwise bpfctl passes on what it reads and
+the protocol is printed as it is. Why a command failed is told on standard
+error; the others are sent nevertheless, and the exit status tells only of the
+connection. Otherwise bpfctl passes on what it reads and
 what the target answers, for programs that speak the protocol.
 
 All that a session made on the target is gone when it ends.`
@@ -28,11 +30,16 @@ All that a session made on the target is gone when it ends.`
   bpfctl text -t pixel opensnoop.txt
   echo GET_KALLSYMS | bpfctl text -t root@board`
 
-	textPrompt = "bpfd> "
+	textPrompt  = "bpfd> "
+	textUnknown = "no such command, or an argument is missing or no number; HELP lists the commands\n"
 )
 
 func textWelcome(target string) string {
 	return "connected to " + target + "; HELP lists the commands, TAB completes them, Ctrl-D ends\n"
+}
+
+func textFailed(file string, line int, why string) string {
+	return fmt.Sprintf("%s:%d: %s", file, line, why)
 }
 
 func errCommands(err error) error { return fmt.Errorf("cannot read the commands: %w", err) }

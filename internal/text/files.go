@@ -81,8 +81,8 @@ func (s *session) file(path string) {
 
 func (s *session) openFailed(path string, err error) {
 	s.last.keep(fmt.Errorf("%s: %w", path, err))
-	s.out.line("Open failed, ignoring\n")
-	s.out.line(notRecognized)
+	s.out.line(OpenFailed)
+	s.out.line(NotRecognized)
 }
 
 func filterFunctions(s *session, a *args) { s.file(a.string(0) + "/available_filter_functions") }
@@ -97,7 +97,7 @@ func (s *session) directories(path string) {
 	names, err := directories(path)
 	if err != nil {
 		s.last.keep(fmt.Errorf("%s: %w", path, err))
-		s.out.line(notRecognized)
+		s.out.line(NotRecognized)
 		return
 	}
 	for _, name := range names {

@@ -66,7 +66,7 @@ func openEvent(attr *unix.PerfEventAttr, pid, cpu, group int) (int, error) {
 func perfReaderPoll(s *session, a *args) {
 	list, err := s.rings(a)
 	if err == errNoNumber {
-		s.out.line(notRecognized)
+		s.out.line(NotRecognized)
 		return
 	}
 	if err == nil && pendingBytes(list) == 0 {

@@ -137,6 +137,9 @@ func startEvent(fd, prog int) error {
 func (p *place) open() (fd int, definition string, err error) {
 	if kind, err := strconv.Atoi(readLine(pmuDir(p.kind) + "type")); err == nil && !(p.ret && p.maxActive > 0) {
 		fd, err := p.openPMU(uint32(kind))
+		if err == unix.ENOENT && p.kind == kprobe {
+			err = fmt.Errorf("the kernel has no function %s: %w", p.target, err)
+		}
 		return fd, "", err
 	}
 	return p.openTracefs()
@@ -174,8 +177,12 @@ func (p *place) openTracefs() (int, string, error) {
 	} else if p.offset > 0 {
 		at += "+" + strconv.FormatUint(p.offset, 10)
 	}
-	if err := appendTo(definitions(p.kind), letter+":"+name+" "+at+"\n"); err != nil {
-		return -1, "", err
+	file := definitions(p.kind)
+	if unix.Access(file, unix.F_OK) != nil {
+		return -1, "", fmt.Errorf("this kernel has no %ss: there is neither %s nor %s: %w", pmu[p.kind], pmuDir(p.kind), file, unix.ENOENT)
+	}
+	if err := appendTo(file, letter+":"+name+" "+at+"\n"); err != nil {
+		return -1, "", fmt.Errorf("%s does not take %s: %w", file, at, err)
 	}
 	fd, err := openTracepoint(name, p.pid, p.cpu, p.group)
 	if err != nil {
@@ -286,7 +293,11 @@ func closePerfEvent(s *session, a *args) {
 }
 
 func detachKprobe(s *session, a *args) {
-	s.result("bpf_detach_kprobe", s.probes.detach(s, probeName{kprobe, a.string(0)}))
+	err := s.probes.detach(s, probeName{kprobe, a.string(0)})
+	if err == unix.ENOENT {
+		err = fmt.Errorf("no kprobe %s is attached: %w", a.string(0), err)
+	}
+	s.result("bpf_detach_kprobe", err)
 }
 
 // A client of 2018 takes it for an error if a uprobe or a tracepoint is not

@@ -24,9 +24,13 @@ const (
 	End    = "END_BPFD_OUTPUT\n"
 )
 
-// notRecognized answers what is no command, or lacks an argument, or has
-// something else where a number should be.
-const notRecognized = "Command not recognized\n"
+// NotRecognized answers what is no command, or lacks an argument, or has
+// something else where a number should be; OpenFailed stands before it if a file
+// cannot be read.
+const (
+	NotRecognized = "Command not recognized\n"
+	OpenFailed    = "Open failed, ignoring\n"
+)
 
 // Options of a session.
 type Options struct {
@@ -97,7 +101,7 @@ func (s *session) loop() error {
 			s.mu.Lock()
 			s.out.line(Start)
 			s.out.line(fmt.Sprintf("Line too long, at most %d bytes, ignoring\n", MaxLine))
-			s.out.line(notRecognized)
+			s.out.line(NotRecognized)
 			err = s.finish()
 			s.mu.Unlock()
 		case err != nil:
@@ -128,9 +132,9 @@ func (s *session) answer(line []byte) (exit bool, err error) {
 	defer s.mu.Unlock()
 	s.out.line(Start)
 	if c := s.commands[string(name)]; c == nil {
-		s.out.line(notRecognized)
+		s.out.line(NotRecognized)
 	} else if run := c.parse(&s.args, line, rest); run == nil {
-		s.out.line(notRecognized)
+		s.out.line(NotRecognized)
 	} else {
 		s.last.command = c.name
 		run(s, &s.args)

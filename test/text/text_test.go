@@ -447,6 +447,53 @@ func TestExample(t *testing.T) {
 	}
 }
 
+// TestFailures: why commands of a file failed is told beside the protocol, which
+// stays as it is, and the others are played.
+func TestFailures(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "commands")
+	lines := "foo\n\nCOMM_FOR_PID 2000000000\nBPF_CREATE_MAP 1 8 40 10 0\nBPF_PROG_LOAD 5 bad 8 GPL 264721 lQAAAAAAAAA=\nCOMM_FOR_PID 1\n"
+	if err := os.WriteFile(file, []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(bpfctl, "text", "-t", "shell:", file)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Errorf("%v", err)
+	}
+	if direct, err := exec.Command("sh", "-c", bpfd+" <"+file).Output(); err != nil || !bytes.Equal(out, direct) {
+		t.Errorf("%v: bpfctl prints %q, bpfd %q", err, out, direct)
+	}
+	for _, want := range []string{":1: no such command", ":3: COMM_FOR_PID: /proc/2000000000/comm: no such file or directory\n",
+		":5: BPF_PROG_LOAD: ", ":5: R0 !read_ok\n"} {
+		if !strings.Contains(errs.String(), file+want) {
+			t.Errorf("%q is not in %s", want, errs.String())
+		}
+	}
+	if strings.Contains(errs.String(), ":4:") || strings.Contains(errs.String(), ":6:") {
+		t.Errorf("what has not failed is in %s", errs.String())
+	}
+}
+
+// TestAnnouncementHere: where the example of 2017 cannot run, it is said why.
+func TestAnnouncementHere(t *testing.T) {
+	want := "BPF_ATTACH_KPROBE: this kernel has no kprobes"
+	if _, err := os.Stat("/sys/bus/event_source/devices/kprobe"); err == nil {
+		want = "BPF_ATTACH_KPROBE: the kernel has no function sys_open"
+	}
+	const file = "../../doc/examples/opensnoop-kprobe.txt"
+	cmd := exec.Command(bpfctl, "text", "-t", "shell:", file)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	if out, err := cmd.Output(); err != nil || !bytes.Contains(out, []byte("bpf_prog_load: ret=6\n")) {
+		t.Errorf("%v: %s", err, out)
+	}
+	if !strings.Contains(errs.String(), file+":9: "+want) {
+		t.Errorf("%q is not in %s", want, errs.String())
+	}
+}
+
 // opens has a process on a CPU open a file; a machine may have one CPU only.
 func opens(t *testing.T, path string, cpu int) {
 	t.Helper()
