@@ -41,6 +41,7 @@ var benchmarks = []benchmark{
 	{"bpftrace", "`bpftrace -e 'BEGIN { exit(); }'`", "≤ 1.5 × native", 1.5, false, wall("bpftrace", "-e", "BEGIN { exit(); }")},
 	{"runqlat", "`runqlat 1 1`", "≤ 1.15 × native", 1.15, false, wall("runqlat", "1", "1")},
 	{"probe", "`bpftool feature probe kernel`: 5,430 calls", "≤ 15 × native", 15, false, wall("bpftool", "feature", "probe", "kernel")},
+	{"first-output", "`opensnoop` of bcc until its first event, inside of a guest with Linux 6.1 under QEMU and against it from here", "≤ 1 × native", 1, false, (*bench).firstOutput},
 	{"untrapped", "a system call that is not trapped (getppid)", "as native, within noise", 1.25, false, (*bench).untrapped},
 	{"text-lookup", "text protocol: one map lookup over pipes by a client that looks before it sleeps; the goal beside what it takes", "≤ 10 µs", 1, false, (*bench).textLookup},
 	{"text-dump", "text protocol: dump of 50,000 entries beside 100,000", "≤ 2.3 × the half", 2.3, false, (*bench).textDump},

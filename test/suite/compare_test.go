@@ -46,9 +46,34 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+func TestJudgeAlone(t *testing.T) {
+	row := Row{Family: "f", Name: "n", Want: []string{`^cat -1 2 /nonexistent$`}}
+	refused := Row{Family: "f", Name: "n", Fails: true, Want: []string{`^no such symbol$`}}
+	for _, c := range []struct {
+		name   string
+		row    Row
+		remote Outcome
+		same   bool
+	}{
+		{"as the load did", row, Outcome{Stdout: "cat -1 2 /nonexistent\n"}, true},
+		{"another result", row, Outcome{Stdout: "cat 3 0 /nonexistent\n"}, false},
+		{"only on standard error", row, Outcome{Stderr: "cat -1 2 /nonexistent\n"}, false},
+		{"nothing", row, Outcome{}, false},
+		{"fails as it must", refused, Outcome{Stderr: "no such symbol\n", Status: 1}, true},
+		{"fails otherwise", refused, Outcome{Stderr: "no such file\n", Status: 1}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			result, err := judgeAlone(c.row, c.remote)
+			if result.Same != c.same || (err == nil) != c.same {
+				t.Errorf("same: %v, %v", result.Same, err)
+			}
+		})
+	}
+}
+
 // Expressions are compiled when they are needed; here all are.
 func TestExpressions(t *testing.T) {
-	for _, row := range Rows() {
+	for _, row := range append(Rows(), guestRows...) {
 		for _, e := range row.Want {
 			if _, err := regexp.Compile(e); err != nil {
 				t.Errorf("%s/%s: %v", row.Family, row.Name, err)

@@ -15,11 +15,14 @@ import (
 // Result is what came out of a row on a target.
 type Result struct {
 	Row    string // family/name
-	Native string // "runs", "fails: why" or "not run"
+	Native string // "runs", "fails: why", "not run" or notThere
 	Remote string
 	Same   bool
 	Why    string // why not, or what to know
 }
+
+// notThere is the native result where a target has no tools.
+const notThere = "not there"
 
 // outcomeOf is what a target's file holds.
 type outcomeOf struct {
@@ -117,7 +120,7 @@ there. *same* also means that a tool which fails natively fails remotely with th
 		fmt.Fprintf(w, "- **%s**: Linux %s: %s\n", t.Target, t.Kernel, summary(t.Results))
 	}
 	family := ""
-	for _, row := range Rows() {
+	for _, row := range append(Rows(), guestRows...) {
 		if row.Family != family {
 			family = row.Family
 			fmt.Fprintf(w, "\n## %s\n\n| tool | compared |", family)
@@ -164,6 +167,8 @@ func (r Result) verdict() string {
 	switch {
 	case r.Native == "not run":
 		return r.Why
+	case r.Same && r.Native == notThere:
+		return strings.TrimSuffix("shows what the load does; "+r.Why, "; ")
 	case r.Same && r.Why != "":
 		return "same; " + r.Why
 	case r.Same:

@@ -35,8 +35,10 @@ func (r Result) String() string {
 }
 
 // dial connects to what runs commands in the guest.
-func (v *VM) dial() (*guest.Conn, error) {
-	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", v.Port(guest.CommandPort)))
+func (v *VM) dial() (*guest.Conn, error) { return dial(v.Port(guest.CommandPort)) }
+
+func dial(port int) (*guest.Conn, error) {
+	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		return nil, err
 	}
@@ -51,8 +53,12 @@ func (v *VM) dial() (*guest.Conn, error) {
 }
 
 // Start starts a command in the guest.
-func (v *VM) Start(c *Cmd) error {
-	conn, err := v.dial()
+func (v *VM) Start(c *Cmd) error { return c.StartAt(v.Port(guest.CommandPort)) }
+
+// StartAt starts the command in the guest whose command port a port of the host
+// leads to.
+func (c *Cmd) StartAt(port int) error {
+	conn, err := dial(port)
 	if err != nil {
 		return err
 	}

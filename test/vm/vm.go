@@ -13,8 +13,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,7 +64,7 @@ func Start(t testing.TB, row string, opts ...Option) *VM {
 }
 
 // Boot boots a machine and returns when it answers.
-func Boot(ctx context.Context, r Row, opts ...Option) (v *VM, err error) {
+func Boot(ctx context.Context, r Row, opts ...Option) (*VM, error) {
 	cache, err := CacheDir()
 	if err != nil {
 		return nil, err
@@ -75,44 +77,53 @@ func Boot(ctx context.Context, r Row, opts ...Option) (v *VM, err error) {
 	if err != nil {
 		return nil, err
 	}
-	v = &VM{Row: r, Release: k.release, dir: dir, exited: make(chan struct{})}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("%s: %w", r.Name, err)
-			v.Close()
-		}
-	}()
+	v := &VM{Row: r, Release: k.release, dir: dir, exited: make(chan struct{})}
 	c := &config{row: r, cache: cache, dir: dir, tree: tree{}, cpus: 2, memory: 512}
+	if err := v.boot(ctx, c, k, opts); err != nil {
+		v.Close()
+		return nil, fmt.Errorf("%s: %w", r.Name, err)
+	}
+	return v, nil
+}
+
+func (v *VM) boot(ctx context.Context, c *config, k *kernel, opts []Option) error {
 	if err := c.fill(k, opts); err != nil {
-		return nil, err
+		return err
 	}
 	if err := c.tree.write(v.path("initramfs")); err != nil {
-		return nil, err
+		return err
 	}
 	if err := v.start(c, k); err != nil {
-		return nil, err
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
 	if err := v.await(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	return v, v.writeSSHConfig()
+	return v.writeSSHConfig()
 }
 
 func (v *VM) path(name string) string { return filepath.Join(v.dir, name) }
 
-// start starts QEMU.
+// start starts QEMU. It ends with us, also if we are killed: the kernel signals
+// it when the thread that has started it ends (prctl(2), PR_SET_PDEATHSIG), so
+// that thread does nothing but wait.
 func (v *VM) start(c *config, k *kernel) error {
-	v.cmd = exec.Command(c.row.QEMU(), v.arguments(c, k)...)
+	cmd := exec.Command(c.row.QEMU(), v.arguments(c, k)...)
 	var said strings.Builder
-	v.cmd.Stderr = &said
-	if err := v.cmd.Start(); err != nil {
-		v.cmd = nil
-		return err
-	}
+	cmd.Stderr = &said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
 	go func() {
-		v.cmd.Wait()
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		cmd.Wait()
 		if said.Len() > 0 {
 			f, err := os.OpenFile(v.path("console"), os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
 			if err == nil {
@@ -122,6 +133,10 @@ func (v *VM) start(c *config, k *kernel) error {
 		}
 		close(v.exited)
 	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	v.cmd = cmd
 	return nil
 }
 

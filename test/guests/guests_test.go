@@ -1,0 +1,140 @@
+// Package guests runs real tools against virtual machines whose kernel or
+// processor is not this machine's.
+package guests
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"bpfd/test/suite"
+	"bpfd/test/vm"
+	"bpfd/test/vm/guest"
+)
+
+const bpfctl = "../../bin/bpfctl"
+
+// parallel is how many rows run at a time: a guest is slow, and two processors
+// emulate it.
+const parallel = 3
+
+// chosen are the rows that are run each time. With -results all are run.
+var chosen = []string{"opensnoop", "trace", "tcpconnect", "stackcount", "offcputime", "argdist of results", "ext4slower", "biolatency"}
+
+// What tools say that fail natively as well.
+const (
+	noRequests = `Failed to attach BPF program \S+ to kprobe` // blk_account_io_done may not be probed
+	noSymbols  = `no ext4_file_operations in /proc/kallsyms`  // data has no symbols
+)
+
+// TestOtherProcessor runs bcc's tools from here against arm64, and checks what
+// they print against what the guest's load does.
+func TestOtherProcessor(t *testing.T) {
+	v := start(t, "6.1-arm64")
+	run(t, v, rows(map[string]string{
+		"biolatency": noRequests, "biosnoop": noRequests, "biotop": noRequests, "ext4slower": noSymbols, "ext4dist": noSymbols,
+	}), suite.Target{RemoteOnly: true})
+}
+
+// TestBlockRequests runs the tools for which Linux 6.1 has no probes on 5.10.
+func TestBlockRequests(t *testing.T) {
+	if !all() {
+		t.Skip("another guest would take too long each time: make tools-report runs this")
+	}
+	v := start(t, "5.10-arm64")
+	run(t, v, rows(map[string]string{"ext4slower": noSymbols, "ext4dist": noSymbols}), suite.Target{RemoteOnly: true})
+}
+
+// TestNative runs the tools inside of a guest, and from here against it.
+func TestNative(t *testing.T) {
+	if !all() {
+		t.Skip("another guest would take too long each time: make tools-report runs this")
+	}
+	v := start(t, "6.1-amd64", vm.WithNative())
+	r, err := v.Run(t.Context(), "while [ ! -e "+vm.NativeRoot+" ]; do sleep 1; done")
+	if err != nil || r.Status != 0 {
+		t.Fatalf("%v: %s", err, r)
+	}
+	run(t, v, rows(nil), suite.Target{})
+}
+
+// all returns whether all rows and guests are wanted.
+func all() bool { return flag.Lookup("results").Value.String() != "" }
+
+// rows returns the rows to run.
+func rows(fails map[string]string) []suite.Row {
+	rows := suite.GuestRows(fails)
+	if !all() {
+		rows = slices.DeleteFunc(rows, func(r suite.Row) bool { return !slices.Contains(chosen, r.Name) })
+	}
+	return rows
+}
+
+// start boots a guest with a load.
+func start(t *testing.T, name string, opts ...vm.Option) *vm.VM {
+	row, err := vm.RowOf(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	need(t, row.QEMU(), "socat", "trace-bpfcc", "apt-get", "dpkg-deb", "/sbin/mkfs.ext4")
+	return vm.Start(t, name, append(opts, vm.WithLoad())...)
+}
+
+// run runs rows on a guest.
+func run(t *testing.T, v *vm.VM, rows []suite.Row, target suite.Target) {
+	headers, err := exec.Command(bpfctl, "headers", "-t", v.TargetTCP(), "--fetch").Output()
+	if err != nil {
+		t.Fatalf("headers: %v", err)
+	}
+	target.Name, target.URL, target.Bpfctl, target.Parallel = v.Row.Name, v.TargetTCP(), bpfctl, parallel
+	target.Native = []string{inguest(t), strconv.Itoa(v.Port(guest.CommandPort))}
+	target.Load = []string{"sh", "-c", `while ! pid=$(pidof cppload); do sleep 1; done; echo $pid $pid; exec sleep 1000000`}
+	if !target.RemoteOnly {
+		target.Native = append(target.Native, "chroot", vm.NativeRoot)
+		target.Env = []string{"BCC_KERNEL_SOURCE=" + strings.TrimSpace(string(headers))}
+	}
+	suite.Run(t, target, rows)
+}
+
+// inguest builds the program that runs commands inside of a guest.
+func inguest(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "inguest")
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "bpfd/test/vm/cmd/inguest").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return path
+}
+
+// need skips a test where a program is missing, except in CI, where everything
+// was installed.
+func need(t *testing.T, programs ...string) {
+	t.Helper()
+	for _, program := range programs {
+		if _, err := exec.LookPath(program); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatalf("%s is not installed", program)
+			}
+			t.Skipf("this machine has no %s; test/install installs it", program)
+		}
+	}
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", strconv.Itoa(parallel))
+	if _, err := os.Stat(bpfctl); err != nil {
+		fmt.Fprintln(os.Stderr, "the tests of guests need bin/bpfctl: run make")
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
