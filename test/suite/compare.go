@@ -82,7 +82,7 @@ func judgeAlone(row Row, remote Outcome) (Result, error) {
 	said := remote.Stdout
 	if row.Fails {
 		said += remote.Stderr
-		result.Remote = "fails: " + reason(remote)
+		result.Remote = "fails: " + regexp.MustCompile("(?m)^.*(?:"+row.Want[0]+").*$").FindString(said)
 	}
 	if missing := unmatched(said, row.Want); missing != "" {
 		result.Remote = "differs"

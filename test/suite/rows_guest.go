@@ -35,7 +35,7 @@ var guestRows = inGuest([]Row{
 	snoops("biosnoop", wants{`^[\d.]+ +\S+ +\d+ +vda +[WR] +\d+ +\d+ +[\d.]+`}),
 	bcc("biotop", wants{`^\d+ +\S+ +[WR] +\d+ +\d+ +vda +[1-9]`}, "-C", "5", "1"),
 	forAWhile("bitesize", wants{`Process Name = .*dd`, `: [1-9]\d* +\|\*`}),
-	snoops("biopattern", wants{`^\d\d:\d\d:\d\d vda +\d+ +\d+ +[1-9]`}, "3"),
+	snoops("biopattern", wants{`^\d\d:\d\d:\d\d +vda +\d+ +\d+ +[1-9]`}, "3"),
 	bcc("cachestat", wants{`^ +[1-9]\d* +\d+ +\d+`}, "5", "2"),
 	bcc("cpudist", wants{`: [1-9]\d* +\|\*`}, "3", "1"),
 	snoops("dcsnoop", wants{`cat +M +nonexistent$`}),
