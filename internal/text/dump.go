@@ -210,13 +210,14 @@ func (o *object) walkBatches(cmd int, emit func(key, value []byte)) error {
 }
 
 // walkKeys goes from key to key. The kernel begins anew after a key that has
-// been deleted meanwhile: no entry is emitted twice, and the walk ends after as
-// many steps as two walks over a full map take.
+// been deleted meanwhile: no entry is emitted twice. The walk ends when as many
+// steps as there can be entries found none that is new, or when entries are
+// made as fast as they are deleted.
 func (o *object) walkKeys(emit func(key, value []byte)) error {
 	done := make(map[string]bool)
 	value := make([]byte, o.m.valueSize)
 	var key []byte
-	for range 2*o.m.maximum + 2 {
+	for idle := 0; idle <= o.m.maximum && len(done) <= 2*o.m.maximum; idle++ {
 		next, err := o.next(key)
 		if err == unix.ENOENT {
 			return nil
@@ -233,6 +234,7 @@ func (o *object) walkKeys(emit func(key, value []byte)) error {
 			continue
 		}
 		done[string(key)] = true
+		idle = 0
 		emit(key, value)
 	}
 	return nil

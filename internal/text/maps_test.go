@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -211,9 +212,69 @@ func TestWalkKeys(t *testing.T) {
 			t.Errorf("key %d was there %d times", i, n)
 		}
 	}
-	if len(seen) < 10 {
+	if len(seen) != 1000 {
 		t.Errorf("%d keys", len(seen))
 	}
+}
+
+// TestDumpMeanwhile: others insert and delete; what is there all the time is in
+// each dump, once, and every dump ends.
+func TestDumpMeanwhile(t *testing.T) {
+	needBPF(t)
+	fd, err := makeMap("", unix.BPF_MAP_TYPE_HASH, 4, 4, 4000, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	o := &object{fd: fd, m: &mapInfo{kind: unix.BPF_MAP_TYPE_HASH, keySize: 4, valueSize: 4, maximum: 4000}}
+	set := func(cmd int, i uint32) {
+		k := binary.NativeEndian.AppendUint32(make([]byte, 0, 8), i)
+		v := k
+		if cmd == unix.BPF_MAP_DELETE_ELEM {
+			v = nil
+		}
+		if err := o.element(cmd, k, v, 0); err != nil {
+			t.Errorf("key %d: %v", i, err)
+		}
+	}
+	const lasting = 2000
+	for i := range uint32(lasting) {
+		set(unix.BPF_MAP_UPDATE_ELEM, i)
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := uint32(0); ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				set(unix.BPF_MAP_UPDATE_ELEM, lasting+i%1000)
+				set(unix.BPF_MAP_DELETE_ELEM, lasting+i%1000)
+			}
+		}
+	}()
+	for range 20 {
+		seen := make(map[uint32]bool)
+		err := o.walk(unix.BPF_MAP_LOOKUP_BATCH, func(k, v []byte) {
+			i := binary.NativeEndian.Uint32(k)
+			if seen[i] && i < lasting || binary.NativeEndian.Uint32(v) != i {
+				t.Errorf("entry %d %x", i, v)
+			}
+			seen[i] = true
+		})
+		n := 0
+		for i := range uint32(lasting) {
+			if seen[i] {
+				n++
+			}
+		}
+		if err != nil || n != lasting {
+			t.Fatalf("%v: %d of %d entries", err, n, lasting)
+		}
+	}
+	close(stop)
+	<-stopped
 }
 
 // TestTranslation: numbers become descriptors in instructions and in values.
@@ -266,15 +327,19 @@ func TestLoadFails(t *testing.T) {
 	c.want(3, "BPF_PROG_LOAD 1 some'name %s", nothing)
 }
 
-// TestLargeProgram: the kernel's limit counts, 4,096 instructions are none.
+// TestLargeProgram: the kernel's limit counts, BPF_COMPLEXITY_LIMIT_INSNS of
+// Linux 5.2; before that it was BPF_MAXINSNS.
 func TestLargeProgram(t *testing.T) {
 	needBPF(t)
-	c := newClient(t)
-	insns := make([][]byte, 0, 100_002)
-	for range 100_000 {
-		insns = append(insns, zero)
+	limit := 1_000_000
+	if kernelVersion() < 5<<16|2<<8 {
+		limit = 4096
 	}
-	c.want(3, "BPF_PROG_LOAD 1 %s", assemble(append(insns, exit)...))
+	c := newClient(t)
+	insns := slices.Repeat([][]byte{zero}, limit)
+	insns[limit-1] = exit
+	c.want(3, "BPF_PROG_LOAD 1 %s", assemble(insns...))
+	c.want(-1, "BPF_PROG_LOAD 1 %s", assemble(append([][]byte{zero}, insns...)...))
 }
 
 func TestVersionCode(t *testing.T) {

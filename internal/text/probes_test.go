@@ -159,6 +159,54 @@ func TestFlood(t *testing.T) {
 	t.Logf("%d records", total)
 }
 
+// TestWrites: a reply of many lines takes few calls. Each is a packet of its own
+// here.
+func TestWrites(t *testing.T) {
+	needTracepoint(t)
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stay(t, 0)
+	end := make(chan error, 1)
+	go func() {
+		end <- Serve(int(r.Fd()), fds[1], nil, Options{})
+		r.Close()
+		unix.Close(fds[1])
+	}()
+	b := make([]byte, 1<<20)
+	do := func(line string) string {
+		t.Helper()
+		w.WriteString(line + "\n")
+		n, err := unix.Read(fds[0], b)
+		if err != nil || !strings.HasPrefix(string(b[:n]), Start) || !strings.HasSuffix(string(b[:n]), End) {
+			t.Fatalf("%.40s: %v, a packet of %d bytes", line, err, n)
+		}
+		return string(b[:n])
+	}
+	do("BPF_CREATE_MAP 4 4 4 64 0")
+	do("BPF_OPEN_PERF_BUFFER -1 0 16")
+	do("BPF_UPDATE_ELEM 3 " + b64(0) + " 4 " + b64(4) + " 4 0")
+	do("BPF_PROG_LOAD 5 watch " + outputProgram(3, 64))
+	do("BPF_ATTACH_TRACEPOINT 5 syscalls " + traced)
+	const made = 500
+	for range made {
+		makeTraced()
+	}
+	if n := strings.Count(do("PERF_READER_POLL 0 1 4"), "\n4 68 "); n < made {
+		t.Errorf("%d records", n)
+	}
+	w.Close()
+	if err := <-end; err != nil {
+		t.Error(err)
+	}
+	unix.Close(fds[0])
+}
+
 // TestLoss: what the kernel drops is counted, and is no line of a frame.
 func TestLoss(t *testing.T) {
 	c := watched(t, 64, 1)

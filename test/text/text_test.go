@@ -198,19 +198,26 @@ func TestOldClient(t *testing.T) {
 	}
 }
 
-// TestTerminalRestored: also by a signal, and by Ctrl-D.
+// TestTerminalRestored: also by a signal, whether it comes after a command or
+// before the first, and by Ctrl-D.
 func TestTerminalRestored(t *testing.T) {
 	for _, c := range []struct {
-		name, keys string
-		signal     syscall.Signal
-	}{{"TERM", "", syscall.SIGTERM}, {"Ctrl-C", "\x03", syscall.SIGINT}, {"Ctrl-D", "\x04", 0}} {
+		name, command, keys string
+		signal              syscall.Signal
+	}{
+		{"TERM", "BPF_CREATE_MAP 1 4 8 10240 0", "", syscall.SIGTERM}, {"TERM at once", "", "", syscall.SIGTERM},
+		{"Ctrl-C", "BPF_CREATE_MAP 1 4 8 10240 0", "\x03", syscall.SIGINT}, {"Ctrl-C at once", "", "\x03", syscall.SIGINT},
+		{"Ctrl-D", "BPF_CREATE_MAP 1 4 8 10240 0", "\x04", 0}, {"Ctrl-D at once", "", "\x04", 0},
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			cmd := exec.Command(bpfd)
 			tty, slave := terminal(t, cmd)
 			before, _ := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
 			client := &oldClient{t: t, tty: tty}
 			client.expect("STARTED_BPFD")
-			client.command("BPF_CREATE_MAP 1 4 8 10240 0")
+			if c.command != "" {
+				client.command(c.command)
+			}
 			if c.keys == "" {
 				cmd.Process.Signal(c.signal)
 			} else {
