@@ -77,7 +77,6 @@ func judge(row Row, native, remote Outcome) (Result, error) {
 // judgeAlone judges a run on a target that has no tools to compare with. A row
 // that fails must say what is wanted.
 func judgeAlone(row Row, remote Outcome) (Result, error) {
-	remote.Stderr = causes.ReplaceAllString(remote.Stderr, "")
 	result := Result{Row: row.Family + "/" + row.Name, Native: notThere, Remote: "runs", Why: row.Remark}
 	said := remote.Stdout
 	if row.Fails {
