@@ -61,7 +61,6 @@ var guestRows = inGuest([]Row{
 	bcc("softirqs", wants{`^(timer|sched|rcu|block) +[1-9]`}, "3", "1"),
 	bcc("stackcount", wants{`^  do_sys_openat2$`, `^  (invoke_syscall|__x64_sys_openat)$`, `^    [1-9]\d*$`}, "-D", "3", "do_sys_openat2"),
 	bcc("stackcount", wants{`^  known_function$`, `^  __libc_start_main`, `^    [1-9]\d*$`}, "-D", "3", "-U", "-p", "{pid}", cppload+":known_function").named("stackcount of a binary"),
-	snoops("statsnoop", wants{`stat +-1 +2 +/nonexistent$`}),
 	bcc("syscount", wants{`^openat +[1-9]`, `^clock_nanosleep +[1-9]`, `^execve +[1-9]`}, "-d", "5", "-T", "50"),
 	bcc("syscount", wants{`^{pid} +cppload +[1-9]`}, "-d", "5", "-P", "-T", "50").named("syscount -P"),
 	snoops("tcpaccept", wants{`goload +4 +127\.0\.0\.1 +\d+ +127\.0\.0\.1 +8100`}),
