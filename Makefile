@@ -52,7 +52,7 @@ bench: build ## native beside remote, into doc/benchmarks.md; as root, on a quie
 
 tools-report: build ## doc/tools.md: runs real tools natively and remotely, and says what is the same
 	@mkdir -p bin/results
-	go test ./test/tools -count=1 -timeout 60m -run TestShell -results $(CURDIR)/bin/results; status=$$?; \
+	go test ./test/tools -count=1 -timeout 60m -run 'TestShell|TestAllTools|TestRows' -results $(CURDIR)/bin/results; status=$$?; \
 	go test ./test/guests -count=1 -timeout 120m -results $(CURDIR)/bin/results || status=$$?; \
 	go run ./test/suite/report bin/results > doc/tools.md; exit $$status
 

@@ -14,14 +14,15 @@ var reasons = []struct{ says, means string }{
 	{`Operation not permitted\n(.*\n)*.*(BPF program load failed|failed to load)|BPF program load failed: Operation not permitted`, "no fentry"},
 	{`bpf: Failed to load program: Operation not permitted\n(.*\n)+.*attach_k(ret)?func`, "no fentry"},
 	{`kfunc/kretfunc not available`, "no fentry"},
-	{`failed to find kernel BTF type ID of|failed to set attach target for`, "the kernel has no such function"},
+	{`failed to find kernel BTF type ID of|failed to set attach target for|is not found in vmlinux BTF`, "the kernel has no such function"},
 	{`BPF program load failed: Invalid argument`, "the kernel's verifier refuses it"},
 	{`attach usdt \S+ failed|[Ff]ailed to enable (USDT )?probe|USDT failed to instrument`, "the process has no such USDT probes"},
 	{`we only support Intel architecture|Failed to do precondition check`, "no KVM on an Intel processor"},
 	{`/virtual/main\.c:\d+:\d+: error:|Failed to compile BPF`, "does not compile with these kernel headers"},
 	{`[Cc]an't find function|Failed to attach to symbol|[Cc]ould not find|could not determine address of symbol`, "the process has no such function"},
 	{`in /proc/kallsyms`, "the kernel has no such subsystem"},
-	{`required tracing events are not available|tracing/events/\S+: No such file|[Ff]ailed to attach BPF program \S+ to tracepoint`, "no such tracepoints"},
+	{`required tracing events are not available|bpf_attach_raw_tracepoint \(\S+\): No such file|tracing/events/\S+: No such file|[Ff]ailed to attach BPF program \S+ to tracepoint`, "no such tracepoints"},
+	{`bpf_attach_raw_tracepoint \(\S+\): Invalid argument`, "the kernel's tracepoint has fewer arguments"},
 	{`bpf_override_return`, "no error injection"},
 	{`_curses\.error|Error opening terminal`, "no terminal"},
 	{`scaling_cur_freq`, "no frequency scaling"},
@@ -54,11 +55,14 @@ func judge(row Row, native, remote Outcome) (Result, error) {
 		if why == "" || row.Fails && (native.Status == 0 || why == "") {
 			return result, fmt.Errorf("natively nothing matches %q, for no known reason: %s\nremotely: %s", missing, native, remote)
 		}
-		if native.Status == remote.Status && strings.Contains(native.Stderr, noBlacklist) && reason(remote) == why {
+		if farther := reason(remote); native.Status == remote.Status && strings.Contains(native.Stderr+native.Stdout, noBlacklist) && farther != "" {
 			// bpfctl has an empty list for targets that have none, so that
 			// tools come as far as to what the target really lacks.
-			result.Same, result.Why = true, "the message is that of the missing kprobe, not of the missing list"
+			result.Same, result.Why = true, "the message is not of the missing list of kprobes, but of what comes next: "+farther
 			return result, nil
+		}
+		if !row.Fails && reason(remote) != why {
+			return result, fmt.Errorf("not for the same reason\nnatively: %s\nremotely: %s", native, remote)
 		}
 		if native.Status != remote.Status || mask(native.Stderr) != mask(remote.Stderr) {
 			return result, fmt.Errorf("natively: %s\nremotely: %s", native, remote)
@@ -154,9 +158,17 @@ func reason(o Outcome) string {
 	return ""
 }
 
+// limited is what bpftrace says first of all, without CAP_SYS_RESOURCE.
+const limited = "couldn't set RLIMIT_MEMLOCK"
+
+// firstLine returns the first line that says something of the row.
 func firstLine(s string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
-	return line
+	for _, line := range strings.Split(s, "\n") {
+		if line = strings.TrimSpace(line); line != "" && !strings.Contains(line, limited) {
+			return line
+		}
+	}
+	return ""
 }
 
 // firstDifference returns the first lines that differ.

@@ -20,7 +20,7 @@ const (
 	settle = 2 * time.Minute
 	// handler is how long a tool that has printed its heading may take until it
 	// catches SIGINT.
-	handler = 300 * time.Millisecond
+	handler = time.Second
 	// again is when a tool that did not end is interrupted again: one in Python
 	// goes on if that happened inside of a callback.
 	again = 3 * time.Second

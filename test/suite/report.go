@@ -24,6 +24,9 @@ type Result struct {
 // notThere is the native result where a target has no tools.
 const notThere = "not there"
 
+// notRunAt is the Native of a row that was not run on a target.
+const notRunAt = "not run"
+
 // outcomeOf is what a target's file holds.
 type outcomeOf struct {
 	Target  string
@@ -113,11 +116,12 @@ func writeReport(w io.Writer, targets []outcomeOf) {
 
 `+"`make tools-report`"+` writes this file: each row runs natively and through `+"`bpfctl run`"+`, on the same load, and what
 comes out is compared: all bytes, or all bytes but numbers, where that is the same each time; otherwise lines that must be
-there. *same* also means that a tool which fails natively fails remotely with the same message and status.
+there. *same* also means that a tool which fails natively fails remotely with the same message and status. A test checks
+that each program of Debian's packages bpfcc-tools, bpftrace, libbpf-tools and bpftool has a row.
 
 `)
 	for _, t := range targets {
-		fmt.Fprintf(w, "- **%s**: Linux %s: %s\n", t.Target, t.Kernel, summary(t.Results))
+		fmt.Fprintf(w, "- **%s**, Linux %s: %s\n", t.Target, t.Kernel, summary(t.Results))
 	}
 	family := ""
 	for _, row := range append(Rows(), guestRows...) {
@@ -138,20 +142,61 @@ there. *same* also means that a tool which fails natively fails remotely with th
 	}
 }
 
+// summary counts programs and rows, of those that the suite still has.
 func summary(results []Result) string {
-	var same, runs, fails int
-	for _, r := range results {
-		if !r.Same {
-			continue
-		}
-		same++
-		if r.Native == "runs" {
+	var runs, fails, sameRuns, sameFails, absent, sameAbsent, notRun int
+	programs, sound := make(map[string]bool), make(map[string]bool)
+	rows := Rows()
+	for i, row := range append(rows, guestRows...) {
+		switch r := resultOf(results, row); {
+		case r.Native == notRunAt:
+			if i < len(rows) { // the others are for guests only
+				notRun++
+			}
+		case r.Native == notThere:
+			absent++
+			sameAbsent += oneIf(r.Same)
+		case r.Native == "runs":
 			runs++
-		} else {
+			program := row.program()
+			if !programs[program] {
+				programs[program], sound[program] = true, true
+			}
+			sound[program] = sound[program] && r.Same
+			sameRuns += oneIf(r.Same)
+		default:
 			fails++
+			sameFails += oneIf(r.Same)
 		}
 	}
-	return fmt.Sprintf("%d of %d rows are the same; %d run, %d fail natively and remotely", same, len(results), runs, fails)
+	ok := 0
+	for _, same := range sound {
+		ok += oneIf(same)
+	}
+	s := fmt.Sprintf("%d of the %d programs that run natively run remotely, in %d of %d rows; %d of %d rows that fail natively fail the same remotely",
+		ok, len(programs), sameRuns, runs, sameFails, fails)
+	if absent > 0 {
+		s += fmt.Sprintf("; %d of %d rows show remotely what the load does, where nothing runs natively", sameAbsent, absent)
+	}
+	if notRun > 0 {
+		s += fmt.Sprintf("; %d rows were not run", notRun)
+	}
+	return s
+}
+
+func oneIf(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// program is the program that a row runs.
+func (row Row) program() string {
+	if name := filepath.Base(row.Args[0]); name != "sh" && name != "deny" {
+		return row.Family + "/" + name
+	}
+	return row.Family + "/" + row.Family // scripts around the family's one program
 }
 
 func resultOf(results []Result, row Row) Result {
@@ -160,12 +205,12 @@ func resultOf(results []Result, row Row) Result {
 			return r
 		}
 	}
-	return Result{Native: "not run"}
+	return Result{Native: notRunAt}
 }
 
 func (r Result) verdict() string {
 	switch {
-	case r.Native == "not run":
+	case r.Native == notRunAt:
 		return r.Why
 	case r.Same && r.Native == notThere:
 		return strings.TrimSuffix("shows what the load does; "+r.Why, "; ")

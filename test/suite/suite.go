@@ -105,7 +105,7 @@ var resultsDir = flag.String("results", "", "keep what came out in `DIR`, for do
 // Rows are all rows.
 func Rows() []Row {
 	var all []Row
-	for _, rows := range [][]Row{bpftoolRows, bpftraceRows, libbpfRows, bccRows, programRows} {
+	for _, rows := range [][]Row{bpftoolRows, bpftraceRows, btRows, libbpfRows, bccRows, programRows} {
 		all = append(all, rows...)
 	}
 	return all
@@ -171,7 +171,7 @@ while read -r _ dir type _; do [ $type != cgroup2 ] || echo $dir; done </proc/mo
 func (r *runner) row(t *testing.T, row Row) {
 	if r.Lacks != nil {
 		if why := r.Lacks(row); why != "" {
-			if err := r.add(Result{Row: row.Family + "/" + row.Name, Native: "not run", Why: why}); err != nil {
+			if err := r.add(Result{Row: row.Family + "/" + row.Name, Native: notRunAt, Why: why}); err != nil {
 				t.Error(err)
 			}
 			t.Skip(why)

@@ -70,7 +70,7 @@ func TestAllTools(t *testing.T) {
 	for _, row := range suite.Rows() {
 		tested[row.Args[0]] = true
 	}
-	for _, pkg := range []string{"libbpf-tools", "bpfcc-tools"} {
+	for _, pkg := range []string{"libbpf-tools", "bpfcc-tools", "bpftrace", "bpftool"} {
 		files, err := exec.Command("dpkg", "-L", pkg).Output()
 		if err != nil {
 			if os.Getenv("CI") != "" {
@@ -80,7 +80,7 @@ func TestAllTools(t *testing.T) {
 		}
 		programs := 0
 		for _, file := range strings.Fields(string(files)) {
-			if dir, name := filepath.Split(file); dir == "/usr/sbin/" {
+			if dir, name := filepath.Split(file); dir == "/usr/sbin/" || dir == "/usr/bin/" {
 				programs++
 				if !tested[name] {
 					t.Errorf("no row runs %s", file)
