@@ -11,6 +11,7 @@ import (
 	"bpfd/internal/doctor"
 	"bpfd/internal/kernel"
 	"bpfd/internal/rpc"
+	"bpfd/internal/supervisor"
 	"bpfd/internal/wire"
 
 	"github.com/spf13/cobra"
@@ -59,7 +60,7 @@ func prepareExam(cmd *cobra.Command) error {
 		return err
 	}
 	args := slices.Concat([]string{self, "--" + thereFlag}, os.Args[1:])
-	return c.run(cmd, args, append(os.Environ(), factsVariable+"="+string(b)), nil)
+	return c.run(cmd, args, append(os.Environ(), factsVariable+"="+string(b)), supervisor.Options{})
 }
 
 // measure asks for what is not seen in the target's files.

@@ -19,7 +19,7 @@ func newRun() *cobra.Command {
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withTrace(tracePath, func(trace io.Writer) error {
-				return runTool(cmd, args, os.Environ(), trace)
+				return runTool(cmd, args, os.Environ(), supervisor.Options{Trace: trace})
 			})
 		},
 	}
@@ -50,18 +50,19 @@ func withTrace(path string, run func(io.Writer) error) error {
 	return err
 }
 
-// runTool connects to the target and runs a tool against it.
-func runTool(cmd *cobra.Command, args, env []string, trace io.Writer) error {
+// runTool connects to the target and runs a tool against it; see run.
+func runTool(cmd *cobra.Command, args, env []string, opts supervisor.Options) error {
 	c, err := connect(cmd)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	return c.run(cmd, args, env, trace)
+	return c.run(cmd, args, env, opts)
 }
 
-// run runs a tool against the target.
-func (c *connection) run(cmd *cobra.Command, args, env []string, trace io.Writer) error {
+// run runs a tool against the target, with options to which it adds what
+// follows from the command line and the target.
+func (c *connection) run(cmd *cobra.Command, args, env []string, opts supervisor.Options) error {
 	dir, err := os.Getwd()
 	if err != nil {
 		return err
@@ -78,11 +79,10 @@ func (c *connection) run(cmd *cobra.Command, args, env []string, trace io.Writer
 		return err
 	}
 	missed := newMissed()
-	status, err := supervisor.Run(c.client, supervisor.Options{
-		Path: args[0], Args: args, Env: toolEnv(env, &c.client.Welcome.Info), Dir: dir,
-		Headers: h, BTF: btf,
-		User: !privileged(), Trace: trace, Warn: warn, Absent: missed.note,
-	})
+	opts.Path, opts.Args, opts.Env, opts.Dir = args[0], args, toolEnv(env, &c.client.Welcome.Info), dir
+	opts.Headers, opts.BTF = h, btf
+	opts.User, opts.Warn, opts.Absent = !privileged(), warn, missed.note
+	status, err := supervisor.Run(c.client, opts)
 	if err != nil {
 		return c.explain(err)
 	}

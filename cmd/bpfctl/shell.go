@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"bpfd/internal/supervisor"
+
 	"github.com/spf13/cobra"
 )
 
@@ -21,7 +23,7 @@ func newShell() *cobra.Command {
 			if shell == "" {
 				shell = "/bin/sh"
 			}
-			return runTool(cmd, shellArgs(shell), markPrompt(os.Environ(), target), nil)
+			return runTool(cmd, shellArgs(shell), markPrompt(os.Environ(), target), supervisor.Options{Foreground: true})
 		},
 	}
 	addHeaderFlags(cmd)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"syscall"
 
+	"bpfd/internal/supervisor"
+
 	"github.com/spf13/cobra"
 )
 
@@ -48,5 +50,5 @@ func there(cmd *cobra.Command, f func(context.Context) error) error {
 			return err
 		}
 	}
-	return c.run(tool, slices.Concat([]string{self, "--" + thereFlag}, os.Args[1:]), os.Environ(), nil)
+	return c.run(tool, slices.Concat([]string{self, "--" + thereFlag}, os.Args[1:]), os.Environ(), supervisor.Options{})
 }

@@ -25,6 +25,8 @@ type child struct {
 	path   *byte
 	argv   **byte
 	envp   **byte
+	front  bool // gets the terminal
+	pgrp   int32
 	failed [8]byte // step, errno
 	action [32]byte
 }
@@ -35,13 +37,14 @@ type cloneArgs struct {
 }
 
 // The steps between fork and exec, for messages.
-var steps = [...]string{"", "set the parent death signal", "install the seccomp filter", "hand over the filter's listener", "execute"}
+var steps = [...]string{"", "set the parent death signal", "install the seccomp filter", "hand over the filter's listener", "execute", "take the terminal"}
 
 const (
 	stepDeath = iota + 1
 	stepFilter
 	stepListener
 	stepExec
+	stepTerminal
 )
 
 // SECCOMP_SET_MODE_FILTER and its flags, include/uapi/linux/seccomp.h.
@@ -93,7 +96,7 @@ func explainStep(path string, step uint32, errno unix.Errno) error {
 }
 
 func (s *stage) prepare(path string, report *os.File) (*child, error) {
-	c := &child{kind: [1]byte{msgListener}, ctl: s.ctl.f.Fd(), report: report.Fd(), all: ^uint64(0)}
+	c := &child{kind: [1]byte{msgListener}, ctl: s.ctl.f.Fd(), report: report.Fd(), all: ^uint64(0), front: s.c.Foreground}
 	var err error
 	if c.path, err = syscall.BytePtrFromString(path); err != nil {
 		return nil, err
@@ -178,6 +181,9 @@ func (c *child) run() {
 			syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&c.action)), 0, 8, 0, 0)
 		}
 	}
+	if c.front {
+		c.takeTerminal()
+	}
 	fd, _, e := syscall.RawSyscall(unix.SYS_SECCOMP, setModeFilter, flagNewListener|flagWaitKillable, uintptr(unsafe.Pointer(&c.prog)))
 	if e == unix.EINVAL {
 		fd, _, e = syscall.RawSyscall(unix.SYS_SECCOMP, setModeFilter, flagNewListener, uintptr(unsafe.Pointer(&c.prog)))
@@ -196,6 +202,24 @@ func (c *child) run() {
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&c.sigs)), 0, 8, 0, 0)
 	_, _, e = syscall.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(c.path)), uintptr(unsafe.Pointer(c.argv)), uintptr(unsafe.Pointer(c.envp)))
 	c.fail(stepExec, e)
+}
+
+// takeTerminal makes the child the leader of the process group in the
+// foreground. SIGTTOU, which stops those who do so from the background, is
+// blocked.
+//
+//go:norace
+//go:nosplit
+func (c *child) takeTerminal() {
+	pid, _, _ := syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
+	c.pgrp = int32(pid)
+	_, _, e := syscall.RawSyscall(unix.SYS_SETPGID, 0, 0, 0)
+	if e == 0 {
+		_, _, e = syscall.RawSyscall(unix.SYS_IOCTL, 0, unix.TIOCSPGRP, uintptr(unsafe.Pointer(&c.pgrp)))
+	}
+	if e != 0 {
+		c.fail(stepTerminal, e)
+	}
 }
 
 // fail tells the parent and ends the child.

@@ -51,6 +51,10 @@ type Config struct {
 	Mounts []Mount
 	// User maps the caller to root in a user namespace.
 	User bool
+	// Foreground gives the tool a process group of its own and the terminal,
+	// if the caller has one. A shell with job control asks for its group,
+	// which has no number where the leader is outside of its pid namespace.
+	Foreground bool
 }
 
 // Tool is a tool that was started.
@@ -62,6 +66,8 @@ type Tool struct {
 
 	cmd *exec.Cmd
 	ctl *channel
+
+	foreground bool // the tool has the terminal
 
 	sending sync.WaitGroup // messages on their way, which ctl outlives
 
@@ -95,7 +101,8 @@ func Start(c *Config) (*Tool, error) {
 		return nil, err
 	}
 	defer theirs.Close()
-	t := &Tool{ctl: &channel{f: ours}}
+	c.Foreground = c.Foreground && inForeground()
+	t := &Tool{ctl: &channel{f: ours}, foreground: c.Foreground}
 	t.cmd = &exec.Cmd{
 		Path: "/proc/self/exe", Args: []string{StageName},
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
@@ -298,6 +305,9 @@ func (t *Tool) Kill() {
 	t.endOpens()
 	t.cmd.Process.Kill()
 	t.cmd.Wait()
+	if t.foreground {
+		takeTerminal()
+	}
 	t.sending.Wait()
 	t.ctl.f.Close()
 }

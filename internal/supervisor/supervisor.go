@@ -30,6 +30,8 @@ type Options struct {
 	Env  []string
 	Dir  string
 	User bool // make a user namespace: the caller is not root
+	// Foreground gives the tool the terminal, as a shell gives it to a job.
+	Foreground bool
 
 	Trace io.Writer    // every proxied call is printed here, if not nil
 	Warn  func(string) // what the user should know
@@ -119,7 +121,7 @@ func (s *Supervisor) config(scratch string) (*spawn.Config, error) {
 	i := &s.target.Welcome.Info
 	return &spawn.Config{
 		Path: s.opts.Path, Args: s.opts.Args, Env: s.opts.Env, Dir: s.opts.Dir,
-		Filter: filter, PID: int(i.Pid), User: s.opts.User, Scratch: scratch,
+		Filter: filter, PID: int(i.Pid), User: s.opts.User, Foreground: s.opts.Foreground, Scratch: scratch,
 		Monotonic: shift(i.Monotonic, unix.CLOCK_MONOTONIC), Boottime: shift(i.Boottime, unix.CLOCK_BOOTTIME),
 		FuseOptions: remotefs.MountOptions(!s.opts.User), Local: remotefs.LocalPath,
 	}, nil

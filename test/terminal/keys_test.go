@@ -154,3 +154,48 @@ func TestHangup(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 }
+
+// bpfctl shell is the user's shell with job control; its prompt names the
+// target. The terminal is the caller's again when it has ended.
+func TestShell(t *testing.T) {
+	for _, name := range []string{"bash", "dash"} {
+		t.Run(name, func(t *testing.T) {
+			need(t, name)
+			c := shell(t)
+			// No line is to be wrapped.
+			if err := pty.Setsize(c.tty, &pty.Winsize{Rows: 24, Cols: 400}); err != nil {
+				t.Fatal(err)
+			}
+			c.line("SHELL=$(command -v " + name + ") HOME=" + t.TempDir() + " " + bpfctl + " shell -t shell:")
+			c.expect("(shell:) ")
+			c.line("echo $BPFD_TARGET:$((6*7))")
+			c.expect("shell::42\n")
+			c.expect("(shell:) ")
+			c.line("stat -f -c %T /sys/kernel/tracing")
+			c.expect("tracefs\n")
+			c.line("sh -c 'echo up; exec sleep 1000'")
+			c.expect("up\n")
+			c.keys(ctrlC)
+			c.expect("(shell:) ")
+			c.line("echo $?")
+			c.expect("130\n")
+			c.line("sh -c 'echo ready; while read x; do echo \"<$x>\"; done'")
+			c.expect("ready\n")
+			c.line("one")
+			c.expect("<one>\n")
+			c.keys(ctrlZ)
+			c.expect("topped")
+			c.expect("(shell:) ")
+			c.line("fg")
+			c.line("two")
+			c.expect("<two>\n")
+			c.keys(ctrlD)
+			c.expect("(shell:) ")
+			c.line("exit 6")
+			c.expect(prompt)
+			c.line("echo status $?")
+			c.expect("status 6\n")
+			c.expect(prompt)
+		})
+	}
+}
