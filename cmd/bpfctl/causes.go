@@ -1,9 +1,11 @@
 package main
 
 import (
+	"path"
 	"sync"
 
 	"bpfd/internal/doctor"
+	"bpfd/internal/kernel"
 	"bpfd/internal/wire"
 )
 
@@ -24,6 +26,9 @@ func newMissed() *missed {
 			m.byPath[path] = need
 		}
 	}
+	// A kernel that was built without BTF lacks the directory as well, and a
+	// path is looked up from its beginning.
+	m.byPath[path.Dir(kernel.BTFPath)] = doctor.BTF
 	return m
 }
 
