@@ -17,7 +17,6 @@ var tools = []struct{ name, program, command, up, status string }{
 	{"child", "sh", `sh -c 'sh -c "echo up; exec sleep 1000"; echo not reached'`, "up\n", "130"},
 	{"caught", "sh", `sh -c 'trap "echo caught; exit 3" INT; sh -c "echo up; exec sleep 1000"'`, "up\n", "3"},
 	{"python", "/usr/bin/python3", `/usr/bin/python3 -c $'import time\nprint("up", flush=True)\nwhile True: time.sleep(0.05)'`, "up\n", "130"},
-	{"bpftrace", "bpftrace", `bpftrace -e 'interval:ms:200 /@ == 0/ { @ = 5; printf("up\n"); } END { printf("end\n"); }'`, "up\n", "0"},
 }
 
 // session has a shell run a command, presses Ctrl-C and returns what it has
