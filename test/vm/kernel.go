@@ -87,6 +87,9 @@ type kernel struct {
 
 // fetchKernel returns the kernel of a row, from the cache or from Debian.
 func fetchKernel(cache string, r Row) (*kernel, error) {
+	if r.Source != "" {
+		return buildKernel(cache, r)
+	}
 	dir := filepath.Join(cache, "kernel-"+r.Name)
 	err := locked(cache, func() error {
 		if _, err := os.Stat(dir); err == nil {

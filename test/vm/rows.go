@@ -10,7 +10,10 @@ type Row struct {
 	Name  string
 	Arch  string // as Go and Debian spell it
 	Suite string // Debian's, from which the kernel comes
-	Note  string
+	// Source is Debian's package of the sources from which the kernel is built,
+	// with phone.config. Without it the kernel is Debian's own.
+	Source string
+	Note   string
 }
 
 // Rows are all targets. The main suites only: their packages stay on the
@@ -20,6 +23,7 @@ var Rows = []Row{
 	{Name: "6.1-amd64", Arch: "amd64", Suite: "bookworm", Note: "Debian 12"},
 	{Name: "6.12-amd64", Arch: "amd64", Suite: "trixie", Note: "Debian 13"},
 	{Name: "5.10-arm64", Arch: "arm64", Suite: "bullseye", Note: "no fentry; RLIMIT_MEMLOCK counts"},
+	{Name: "5.10-phone-arm64", Arch: "arm64", Suite: "bullseye", Source: "linux-source-5.10", Note: "no BTF, no system call tracepoints, kheaders; built once, in some minutes"},
 	{Name: "6.1-arm64", Arch: "arm64", Suite: "bookworm", Note: "no fentry"},
 	{Name: "6.12-arm64", Arch: "arm64", Suite: "trixie"},
 }

@@ -58,7 +58,7 @@ func run(name string, opts ...vm.Option) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(os.Stderr, "vm: booting "+name+"; its kernel is fetched if this is the first time")
+	fmt.Fprintln(os.Stderr, "vm: booting "+name+"; its kernel is fetched, or built, if this is the first time")
 	v, err := vm.Boot(ctx, row, opts...)
 	if err != nil {
 		return err

@@ -1,0 +1,89 @@
+package vm
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"bpfd/internal/apt"
+)
+
+//go:embed build.sh
+var buildScript []byte
+
+//go:embed phone.config
+var phoneConfig []byte
+
+// builtDir is where the kernel of a row with sources is, or will be: another
+// configuration is another kernel.
+func builtDir(cache string, r Row) string {
+	sum := sha256.Sum256(append(buildScript, phoneConfig...))
+	return filepath.Join(cache, fmt.Sprintf("kernel-%s-%x", r.Name, sum[:6]))
+}
+
+// buildKernel returns the kernel of a row with sources, from the cache or built
+// of Debian's sources.
+func buildKernel(cache string, r Row) (*kernel, error) {
+	dir := builtDir(cache, r)
+	err := locked(cache, func() error {
+		if _, err := os.Stat(dir); err == nil {
+			return nil
+		}
+		tmp, err := os.MkdirTemp(cache, ".build-*")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(tmp)
+		if err := compile(cache, tmp, r); err != nil {
+			return err
+		}
+		return os.Rename(filepath.Join(tmp, "out"), dir)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return readKernel(dir)
+}
+
+// compile fetches the sources and builds the kernel in tmp/out.
+func compile(cache, tmp string, r Row) error {
+	a, err := apt.Open(filepath.Join(cache, "apt"), apt.Debian, r.Arch, nil, r.Suite)
+	if err != nil {
+		return err
+	}
+	path := func(name string) string { return filepath.Join(tmp, name) }
+	if err := a.Unpack(path("package"), r.Source); err != nil {
+		return err
+	}
+	for name, data := range map[string][]byte{"build.sh": buildScript, "config": phoneConfig} {
+		if err := os.WriteFile(path(name), data, 0o700); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(path("work"), 0o755); err != nil {
+		return err
+	}
+	cmd := exec.Command("sh", path("build.sh"), filepath.Join(path("package"), "usr/src", r.Source+".tar.xz"), path("config"), path("out"))
+	cmd.Dir = path("work")
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s: %w: %s", r.Name, err, said[max(0, len(said)-4096):])
+	}
+	return nil
+}
+
+// BTF returns the path of the type information of a machine's kernel, for a
+// kernel that has none itself and was built here.
+func (v *VM) BTF() (string, error) {
+	cache, err := CacheDir()
+	if err != nil {
+		return "", err
+	}
+	if v.Row.Source == "" {
+		return "", errors.New(v.Row.Name + " has type information of its own")
+	}
+	return filepath.Join(builtDir(cache, v.Row), "btf"), nil
+}
