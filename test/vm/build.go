@@ -49,6 +49,23 @@ func buildKernel(cache string, r Row) (*kernel, error) {
 	return readKernel(dir)
 }
 
+// Built says whether a row's kernel needs no building, or was built already:
+// that takes some minutes and packages which only it needs.
+func Built(r Row) bool {
+	if r.Source == "" {
+		return true
+	}
+	cache, err := CacheDir()
+	if err != nil {
+		return false
+	}
+	_, err = os.Stat(builtDir(cache, r))
+	return err == nil
+}
+
+// builders are the packages that building takes.
+const builders = "gcc make gcc-aarch64-linux-gnu flex bison bc cpio perl rsync libssl-dev libelf-dev pahole"
+
 // compile fetches the sources and builds the kernel in tmp/out.
 func compile(cache, tmp string, r Row) error {
 	a, err := apt.Open(filepath.Join(cache, "apt"), apt.Debian, r.Arch, nil, r.Suite)
@@ -70,7 +87,7 @@ func compile(cache, tmp string, r Row) error {
 	cmd := exec.Command("sh", path("build.sh"), filepath.Join(path("package"), "usr/src", r.Source+".tar.xz"), path("config"), path("out"))
 	cmd.Dir = path("work")
 	if said, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("building %s: %w: %s", r.Name, err, said[max(0, len(said)-4096):])
+		return fmt.Errorf("building %s: %w: %s\nit takes: apt install %s", r.Name, err, said[max(0, len(said)-4096):], builders)
 	}
 	return nil
 }

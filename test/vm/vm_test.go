@@ -21,9 +21,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// need skips a test without QEMU, except in CI, where everything was installed.
+// need skips a test of a kernel that is to be built first, and one without QEMU, except in CI, where everything was installed.
 func need(t *testing.T, row vm.Row, programs ...string) {
 	t.Helper()
+	if !vm.Built(row) {
+		t.Skipf("the kernel of %s was not built here; make vm KERNEL=%s builds it", row.Name, row.Name)
+	}
 	for _, program := range append(programs, row.QEMU(), "socat") {
 		if _, err := exec.LookPath(program); err != nil {
 			if os.Getenv("CI") != "" {
