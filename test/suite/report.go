@@ -123,18 +123,18 @@ that each program of Debian's packages bpfcc-tools, bpftrace, libbpf-tools and b
 	for _, t := range targets {
 		fmt.Fprintf(w, "- **%s**, Linux %s: %s\n", t.Target, t.Kernel, summary(t.Results))
 	}
-	family := ""
+	family, shown := "", targets
 	for _, row := range append(Rows(), guestRows...) {
 		if row.Family != family {
-			family = row.Family
+			family, shown = row.Family, thoseWith(targets, row.Family)
 			fmt.Fprintf(w, "\n## %s\n\n| tool | compared |", family)
-			for _, t := range targets {
+			for _, t := range shown {
 				fmt.Fprintf(w, " %s natively | remotely | same? |", t.Target)
 			}
-			fmt.Fprint(w, "\n|---|---|", strings.Repeat("---|---|---|", len(targets)), "\n")
+			fmt.Fprint(w, "\n|---|---|", strings.Repeat("---|---|---|", len(shown)), "\n")
 		}
 		fmt.Fprintf(w, "| %s | %s |", row.title(), row.Compare)
-		for _, t := range targets {
+		for _, t := range shown {
 			r := resultOf(t.Results, row)
 			fmt.Fprintf(w, " %s | %s | %s |", cell(r.Native), cell(r.Remote), cell(r.verdict()))
 		}
@@ -142,15 +142,21 @@ that each program of Debian's packages bpfcc-tools, bpftrace, libbpf-tools and b
 	}
 }
 
+// thoseWith are the targets on which rows of a family were run.
+func thoseWith(targets []outcomeOf, family string) []outcomeOf {
+	return slices.DeleteFunc(slices.Clone(targets), func(o outcomeOf) bool {
+		return !slices.ContainsFunc(o.Results, func(r Result) bool { return strings.HasPrefix(r.Row, family+"/") })
+	})
+}
+
 // summary counts programs and rows, of those that the suite still has.
 func summary(results []Result) string {
 	var runs, fails, sameRuns, sameFails, absent, sameAbsent, notRun int
 	programs, sound := make(map[string]bool), make(map[string]bool)
-	rows := Rows()
-	for i, row := range append(rows, guestRows...) {
+	for _, row := range append(Rows(), guestRows...) {
 		switch r := resultOf(results, row); {
 		case r.Native == notRunAt:
-			if i < len(rows) { // the others are for guests only
+			if with := thoseWith([]outcomeOf{{Results: results}}, row.Family); len(with) > 0 {
 				notRun++
 			}
 		case r.Native == notThere:
@@ -173,15 +179,18 @@ func summary(results []Result) string {
 	for _, same := range sound {
 		ok += oneIf(same)
 	}
-	s := fmt.Sprintf("%d of the %d programs that run natively run remotely, in %d of %d rows; %d of %d rows that fail natively fail the same remotely",
-		ok, len(programs), sameRuns, runs, sameFails, fails)
+	var parts []string
+	if runs+fails > 0 {
+		parts = append(parts, fmt.Sprintf("%d of the %d programs that run natively run remotely, in %d of %d rows; %d of %d rows that fail natively fail the same remotely",
+			ok, len(programs), sameRuns, runs, sameFails, fails))
+	}
 	if absent > 0 {
-		s += fmt.Sprintf("; %d of %d rows show remotely what the load does, where nothing runs natively", sameAbsent, absent)
+		parts = append(parts, fmt.Sprintf("%d of %d rows do remotely what is wanted, where nothing runs natively", sameAbsent, absent))
 	}
 	if notRun > 0 {
-		s += fmt.Sprintf("; %d rows were not run", notRun)
+		parts = append(parts, fmt.Sprintf("%d rows were not run", notRun))
 	}
-	return s
+	return strings.Join(parts, "; ")
 }
 
 func oneIf(b bool) int {
@@ -213,6 +222,9 @@ func (r Result) verdict() string {
 	case r.Native == notRunAt:
 		return r.Why
 	case r.Same && r.Native == notThere:
+		if r.Remote != "runs" {
+			return strings.TrimSuffix("as the target's kernel has it; "+r.Why, "; ")
+		}
 		return strings.TrimSuffix("shows what the load does; "+r.Why, "; ")
 	case r.Same && r.Why != "":
 		return "same; " + r.Why

@@ -28,7 +28,7 @@ var btRows = []Row{
 	bt("pidpersec.bt", `^Tracing new processes`, ` PIDs/sec: @: [1-9]`),
 	bt("runqlat.bt", `^Tracing CPU scheduler`),
 	bt("runqlen.bt", `^Sampling run queue length`),
-	bt("setuids.bt", `^PID`, ` setuid +`).beside("echo ready; while sleep 0.2; do setpriv --reuid 65534 --clear-groups true; done"),
+	bt("setuids.bt", `^TIME +PID`, ` setresuid +ruid=65534 euid=65534 suid=65534 \(0\)$`).beside("echo ready; while sleep 0.2; do setpriv --reuid 65534 --clear-groups true; done"),
 	bt("ssllatency.bt", `^Tracing SSL/TLS`),
 	bt("sslsnoop.bt", `^TIME\(us\)`),
 	bt("statsnoop.bt", `^PID +COMM`, ` load +2 +/nonexistent$`),
