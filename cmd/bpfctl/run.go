@@ -81,7 +81,7 @@ func (c *connection) run(cmd *cobra.Command, args, env []string, opts supervisor
 	missed := newMissed()
 	opts.Path, opts.Args, opts.Env, opts.Dir = args[0], args, toolEnv(env, &c.client.Welcome.Info), dir
 	opts.Headers, opts.BTF = h, btf
-	opts.User, opts.Warn, opts.Absent = !privileged(), warn, missed.note
+	opts.User, opts.Warn, opts.Absent, opts.Cut = !privileged(), warn, missed.note, c.conn.Kill
 	status, err := supervisor.Run(c.client, opts)
 	if err != nil {
 		return c.explain(err)

@@ -35,6 +35,9 @@ type Options struct {
 
 	Trace io.Writer    // every proxied call is printed here, if not nil
 	Warn  func(string) // what the user should know
+	// Cut ends the connection to a target that was given up: who reads it gets
+	// its end.
+	Cut func()
 	// Absent is told of files which the tool looked for on the target in vain.
 	Absent func(path string)
 
@@ -63,6 +66,7 @@ type Supervisor struct {
 	traceMu   sync.Mutex       // held while writing to opts.Trace
 	running   sync.WaitGroup
 	signals   chan os.Signal // those that this process gets
+	patience  patience
 }
 
 // Run runs a tool against a target and returns its exit status, 128+N if a
@@ -242,6 +246,7 @@ func (s *Supervisor) forward(group <-chan syscall.Signal, stop <-chan struct{}) 
 		case <-stop:
 			return
 		case <-group: // the init heard of it first
+			s.signalled(stop)
 			select {
 			case <-s.signals:
 			case <-time.After(groupDelay):
@@ -249,6 +254,7 @@ func (s *Supervisor) forward(group <-chan syscall.Signal, stop <-chan struct{}) 
 			continue
 		case got := <-s.signals:
 			sig = got.(syscall.Signal)
+			s.signalled(stop)
 		}
 		select {
 		case <-group:
