@@ -32,17 +32,23 @@ func (s *Supervisor) signalled(stop <-chan struct{}) {
 	answered := make(chan struct{})
 	go func() { // until the answer or the end of the connection
 		s.target.Do(wire.TypeInfo, wire.Empty{}, &wire.Info{})
-		s.patience.silent.Store(false)
-		s.patience.asking.Store(false)
 		close(answered)
 	}()
 	s.spawn(func() {
+		defer s.patience.asking.Store(false)
+		select {
+		case <-answered:
+			return
+		case <-stop:
+			return
+		case <-time.After(answerTime):
+		}
+		s.patience.silent.Store(true)
+		defer s.patience.silent.Store(false)
+		s.opts.Warn("the target does not answer; another signal ends the tool")
 		select {
 		case <-answered:
 		case <-stop:
-		case <-time.After(answerTime):
-			s.patience.silent.Store(true)
-			s.opts.Warn("the target does not answer; another signal ends the tool")
 		}
 	})
 }
