@@ -211,3 +211,35 @@ func TestNamespaceLinks(t *testing.T) {
 		t.Errorf("natively %v, remotely %v", native, got)
 	}
 }
+
+// What tracefs refuses is refused with the target's errno.
+func TestTracefsErrors(t *testing.T) {
+	script := `import errno, os
+def attempt(path, text):
+    try:
+        fd = os.open("/sys/kernel/tracing/" + path, os.O_WRONLY | os.O_APPEND)
+        os.write(fd, text)
+        os.close(fd)
+        print(path, "ok")
+    except OSError as e:
+        print(path, errno.errorcode[e.errno])
+attempt("uprobe_events", b"nonsense\n")
+attempt("uprobe_events", b"p:bpfd_x/y /nonexistent:0x10\n")
+attempt("uprobe_events", b"-:bpfd_none/there\n")
+attempt("events/sched/sched_switch/filter", b"no_such_field == 1\n")
+attempt("events/sched/sched_switch/id", b"1\n")
+attempt("events/no/such", b"1\n")
+attempt("current_tracer", b"no_such_tracer\n")
+try:
+    os.mkdir("/sys/kernel/tracing/events/bpfd")
+except OSError as e:
+    print("mkdir", errno.errorcode[e.errno])
+`
+	native := run(t, nil, "/usr/bin/python3", "-c", script)
+	if native.status != 0 || strings.Count(native.out, " E") < 6 {
+		t.Fatalf("natively %v", native)
+	}
+	if got := run(t, nil, bpfctl, "run", "-t", "shell:", "--", "/usr/bin/python3", "-c", script); got != native {
+		t.Errorf("natively %v, remotely %v", native, got)
+	}
+}

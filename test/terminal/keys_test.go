@@ -47,6 +47,23 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// Ctrl-C ends a read of the target's trace_pipe that waits for events.
+func TestInterruptTracePipe(t *testing.T) {
+	instance := "/sys/kernel/tracing/instances/bpfd-terminal" // in which nobody else traces
+	if err := os.Mkdir(instance, 0o700); err != nil && !os.IsExist(err) {
+		t.Fatal(err)
+	}
+	defer os.Remove(instance)
+	command := "sh -c 'echo up; exec cat " + instance + "/trace_pipe'"
+	want, status := session(t, command, "up\n")
+	if status != "130" {
+		t.Fatalf("natively: status %s, shown %q", status, want)
+	}
+	if got, status := session(t, remotely(command), "up\n"); status != "130" || comparable(got) != comparable(want) {
+		t.Errorf("status %s, shown %q, natively 130, %q", status, got, want)
+	}
+}
+
 // comparable drops the empty line that bash shows for a process which a
 // signal ended (bpfctl exits instead) and where in a program Ctrl-C came.
 func comparable(shown string) string {
