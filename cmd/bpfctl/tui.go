@@ -32,6 +32,9 @@ Its standard input, output and error are those of bpfctl. The exit status is
 the tool's, 128+N if signal N ended it, 127 if it was not found, 126 if it
 could not be executed, and 125 if bpfctl failed.
 
+Signals go to the tool. If the target does not answer when Ctrl-C is pressed,
+bpfctl says so, and the next one ends the tool.
+
 What the tool starts itself, as bpftrace does with -c CMD and system(), runs on
 this machine: the target's probes do not see it.`
 	shellShort = "open a shell in which every BPF tool acts on the target"
