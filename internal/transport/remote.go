@@ -74,7 +74,6 @@ func (r *remote) dial(o Options) (*Conn, error) {
 // session is a script that runs on the target.
 type session struct {
 	conn  *Conn
-	how   string   // how it becomes root
 	noise string   // the last that was printed before the script
 	path  string   // of bpfd
 	files []string // that were found or removed
@@ -121,10 +120,7 @@ func (s *session) serve(o Options) error {
 			continue
 		}
 		word, rest, _ := strings.Cut(line[i+len(mark):], " ")
-		s.how = ""
 		switch word {
-		case "su":
-			s.how = rest
 		case "need":
 			if err := s.send(rest, o); err != nil {
 				return err
@@ -169,11 +165,12 @@ func readLine(fd int) (string, error) {
 
 // failures are what a script, or bpfd-tls, may say after fail.
 var failures = map[string]string{
-	"arch":  "there is no bpfd for the target's machine type, %s",
-	"root":  "user %s on the target is not root, and neither sudo nor su is there: log in as root, or add ?su=none to go without",
-	"busy":  "the target serves as many connections as it may, %s",
-	"start": "the target cannot start bpfd: %s",
-	"place": "found no directory on the target for bpfd: %sname one by adding ?path=DIRECTORY",
+	"arch":   "there is no bpfd for the target's machine type, %s",
+	"root":   "user %s on the target is not root, and neither sudo nor su is there: log in as root, or add ?su=none to go without",
+	"become": "cannot become root on the target %s; permit it without a password, log in as root, or add ?su=none to go without",
+	"busy":   "the target serves as many connections as it may, %s",
+	"start":  "the target cannot start bpfd: %s",
+	"place":  "found no directory on the target for bpfd: %sname one by adding ?path=DIRECTORY",
 }
 
 func failure(said string) error {
@@ -192,8 +189,6 @@ func (s *session) ended(err error) error {
 	}
 	said += s.noise
 	switch {
-	case s.how != "":
-		return fmt.Errorf("cannot become root on the target by %s: %s; permit it without a password, log in as root, or add ?su=none to go without", s.how, said)
 	case said != "":
 		return errors.New(said)
 	case err != nil:

@@ -12,7 +12,6 @@ import (
 // it if it is not there, and executes it: the script's input and output are
 // then bpfd's. What the script says are lines that begin with mark:
 //
-//	su HOW                 becoming root by this; what follows may be its complaint
 //	need ARCH PACKING DIR  wants a line "BYTES SIZE SHA256" and that many bytes
 //	have PATH              bpfd is there; it runs now, or the script ends
 //	file PATH              a bpfd that was pushed, by this or another bpfctl
@@ -31,18 +30,26 @@ func join(script string) string { return strings.Join(strings.Fields(script), " 
 // quote makes one word of s for any shell.
 func quote(s string) string { return "'" + s + "'" }
 
-// becomeRoot runs the script in $1 as root, by one of the ways in $2.
+// becomeRoot runs the script in $1 as root, by the first of the ways in $2 that
+// asks for no password. Magisk and Linux have su -c, Android's own su 0.
 const becomeRoot = `
 if [ "$(id -u)" = 0 ] || [ "$2" = none ]; then exec sh -c "$1"; fi;
+q=$(printf "\047"); no=;
 for how in $2; do
   command -v $how >/dev/null 2>&1 || continue;
-  echo "@bpfd su $how";
-  if [ $how = sudo ]; then exec sudo -n -H sh -c "$1"; fi;
-  q=$(printf "\047");
-  if su -c true </dev/null >/dev/null 2>&1; then exec su -c "exec sh -c $q$1$q"; fi;
-  exec su 0 sh -c "$1";
+  case $how in
+  sudo)
+    why=$(sudo -n -H sh -c : 2>&1 </dev/null) && exec sudo -n -H sh -c "$1";;
+  su)
+    why=$(su -c true 2>&1 </dev/null) && exec su -c "exec sh -c $q$1$q";
+    su 0 true </dev/null >/dev/null 2>&1 && exec su 0 sh -c "$1";;
+  esac;
+  no="$no; by $how: ${why:-it fails and says nothing}";
 done;
-echo "@bpfd fail root $(id -un)"; exit 1;`
+set -f;
+if [ "$no" ]; then echo "@bpfd fail become" ${no#"; "};
+else echo "@bpfd fail root $(id -un)"; fi;
+exit 1;`
 
 // places defines each, which calls a function with $d set to each directory
 // that may hold bpfd, until it succeeds. own checks that nobody but us can

@@ -18,8 +18,10 @@ type sshd struct {
 	dir string
 }
 
-// startSSHD starts an sshd and tells the ssh client of it through BPFD_SSH.
-func startSSHD(t *testing.T) *sshd {
+// startSSHD starts an sshd and tells the ssh client of it through BPFD_SSH. wrap
+// returns the beginning of the command line, which runs the rest; the argument
+// is the path of the user's public key.
+func startSSHD(t *testing.T, wrap func(key string) []string) *sshd {
 	t.Helper()
 	need(t, "openssh-server", "/usr/sbin/sshd")
 	if os.Geteuid() == 0 {
@@ -35,7 +37,7 @@ func startSSHD(t *testing.T) *sshd {
 	write(t, filepath.Join(dir, "sshd_config"), fmt.Sprintf(`
 ListenAddress 127.0.0.1:%d
 HostKey %[2]s/host
-AuthorizedKeysFile %[2]s/user.pub
+AuthorizedKeysFile %[2]s/user.pub .ssh/authorized_keys
 PidFile none
 StrictModes no
 PermitRootLogin prohibit-password
@@ -54,7 +56,8 @@ IdentitiesOnly yes
 UserKnownHostsFile %[1]s/known_hosts
 `, dir))
 	var log bytes.Buffer
-	cmd := exec.Command("/usr/sbin/sshd", "-D", "-e", "-f", filepath.Join(dir, "sshd_config"))
+	args := append(wrap(filepath.Join(dir, "user.pub")), "/usr/sbin/sshd", "-D", "-e", "-f", filepath.Join(dir, "sshd_config"))
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -74,6 +77,9 @@ UserKnownHostsFile %[1]s/known_hosts
 	}
 	return &sshd{fmt.Sprintf("ssh://%s@127.0.0.1:%d", u.Username, port), dir}
 }
+
+// plain runs sshd as it is.
+func plain(string) []string { return nil }
 
 func write(t *testing.T, path, content string) {
 	t.Helper()
@@ -107,7 +113,7 @@ func waitPort(t *testing.T, port int) {
 }
 
 func TestSSH(t *testing.T) {
-	s := startSSHD(t)
+	s := startSSHD(t, plain)
 	t.Setenv("BPFD_AGENT", peer)
 	suite(t, s.url+"?path="+t.TempDir())
 }

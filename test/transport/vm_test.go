@@ -29,7 +29,7 @@ func TestVM(t *testing.T) {
 	}
 	need(t, "bin/bpfctl (run make)", bpfctl)
 	peer := build(t, row.Arch) // before HOME is another one, and with it go's cache
-	v := vm.Start(t, row.Name, vm.WithSSH(), vm.WithADB())
+	v := vm.Start(t, row.Name, append(guestPrograms(t, row.Arch, peer), vm.WithSSH(), vm.WithADB())...)
 	t.Setenv("BPFD_SSH", "ssh -F "+v.SSHConfig())
 	connectADB(t, v.ADB())
 	until(t, "ssh", func() error { return exec.Command("ssh", "-F", v.SSHConfig(), "vm", "true").Run() })
@@ -43,6 +43,7 @@ func TestVM(t *testing.T) {
 			t.Errorf("an unknown serial: %v", err)
 		}
 	})
+	t.Run("vsock", func(t *testing.T) { vsockInGuest(t, v) })
 	t.Run("suite", func(t *testing.T) {
 		t.Setenv("BPFD_AGENT", peer)
 		suite(t, "adb:"+v.ADB()+"?path=/tmp")
@@ -97,12 +98,16 @@ func build(t *testing.T, arch string) string {
 // run runs bpfctl.
 func run(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	cmd := exec.Command(bpfctl, args...)
+	return output(exec.Command(bpfctl, args...))
+}
+
+// output returns what a program prints; what it complains of is in the error.
+func output(cmd *exec.Cmd) (string, error) {
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if err != nil {
-		err = fmt.Errorf("%v: %w: %s", args, err, errs.String())
+		err = fmt.Errorf("%v: %w: %s", cmd.Args, err, errs.String())
 	}
 	return string(out), err
 }
