@@ -34,6 +34,9 @@ func connect(cmd *cobra.Command) (*connection, error) {
 		conn.Kill()
 		conn.Wait()
 		conn.R.Close()
+		if errors.Is(err, rpc.ErrSilent) && (t.Scheme == "unix" || t.Scheme == "vsock") {
+			err = errListener(err)
+		}
 		return nil, c.explain(err)
 	}
 	return c, nil

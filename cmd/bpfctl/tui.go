@@ -70,6 +70,11 @@ func errTarget(target string, err error) error { return fmt.Errorf("%s: %w", tar
 
 func errTrace(err error) error { return fmt.Errorf("cannot write the trace: %w", err) }
 
+// errListener is about a socket behind which something starts bpfd.
+func errListener(err error) error {
+	return fmt.Errorf("%w: what listens at the socket serves as many connections as it may, or cannot start bpfd; systemd's journal there has more about bpfd.socket", err)
+}
+
 func errSaid(err error, said string) error {
 	return fmt.Errorf("%w; the target's side said: %s", err, said)
 }

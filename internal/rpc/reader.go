@@ -10,6 +10,8 @@ import (
 
 	"bpfd/internal/sys"
 	"bpfd/internal/wire"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxBanner is how much text a target may print before the protocol starts: a
@@ -137,11 +139,14 @@ func noWelcome(banner []byte, err error) error {
 	if len(banner) > 0 {
 		return fmt.Errorf("no bpfd answered, but: %s", firstLine(banner))
 	}
-	if err == io.EOF {
-		return errors.New("no bpfd answered: the target's command ended without a word")
+	if err == io.EOF || errors.Is(err, unix.ECONNRESET) {
+		return ErrSilent
 	}
 	return err
 }
+
+// ErrSilent says that the other end closed the connection and had said nothing.
+var ErrSilent = errors.New("no bpfd answered: the target's side ended without a word")
 
 func firstLine(b []byte) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(string(b)), "\n")
