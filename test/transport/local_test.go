@@ -12,9 +12,15 @@ import (
 
 var peer string // the path of the built peer
 
+// peerVariable names a peer to these tests where no Go is to build one.
+const peerVariable = "BPFD_TEST_PEER"
+
 func TestMain(m *testing.M) { os.Exit(withPeer(m)) }
 
 func withPeer(m *testing.M) int {
+	if peer = os.Getenv(peerVariable); peer != "" {
+		return m.Run()
+	}
 	dir, err := os.MkdirTemp("", "bpfd-transport-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -53,21 +59,21 @@ func serve(t *testing.T, network, address string) {
 			if err != nil {
 				return
 			}
-			go attach(c.(*net.UnixConn))
+			f, err := c.(*net.UnixConn).File()
+			c.Close()
+			if err == nil {
+				go attach(f)
+			}
 		}
 	}()
 }
 
-func attach(c *net.UnixConn) {
-	f, err := c.File()
-	c.Close()
-	if err != nil {
-		return
-	}
+// attach runs a peer over a connected socket, which it takes over.
+func attach(socket *os.File) {
 	cmd := exec.Command(peer)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = f, f, io.Discard
-	err = cmd.Start()
-	f.Close()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = socket, socket, io.Discard
+	err := cmd.Start()
+	socket.Close()
 	if err == nil {
 		cmd.Wait()
 	}

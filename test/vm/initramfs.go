@@ -111,7 +111,7 @@ func writeEntry(w *cpio.Writer, name string, e entry) error {
 // modulesWanted are those that a guest uses, as far as its kernel has them.
 var modulesWanted = []string{
 	"virtio_pci", "virtio_mmio", "virtio_net", "virtio_console", "virtio_rng", "virtio_blk",
-	"9pnet_virtio", "9p", "overlay", "crc32c_generic", "ext4",
+	"9pnet_virtio", "9p", "overlay", "crc32c_generic", "ext4", "vsock_loopback",
 }
 
 // base puts into a tree what each guest has: busybox, modules and init.
