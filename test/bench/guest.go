@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"bpfd/test/vm"
@@ -64,7 +65,8 @@ func untilSecondLine(args []string) float64 {
 		}
 	}
 	took := time.Since(start).Seconds()
-	cmd.Process.Signal(os.Interrupt)
+	// Python forgets an interrupt that comes while bcc calls it back.
+	cmd.Process.Signal(syscall.SIGTERM)
 	for lines.Scan() {
 	}
 	cmd.Wait()
