@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"bpfd/internal/transport"
+
+	"golang.org/x/term"
 )
 
 // What bpfctl says of the ways to a target.
@@ -49,8 +51,15 @@ target in tcp://NAME:PORT; a certificate is good for those alone.`
 
 func errDays() error { return errors.New("--days: want a number from 1 to 3650") }
 
+// showProgress rewrites a line on standard error, which must not be longer than
+// the terminal is wide: a line that wraps stays.
 func showProgress(target string, p transport.Progress) {
-	fmt.Fprintf(os.Stderr, "\rbpfctl: %s: sending bpfd for %s to %s: %3d%%", target, p.Arch, p.Dir, 100*p.Done/p.Total)
+	what := fmt.Sprintf("bpfctl: %s: sending bpfd for %s to %s", target, p.Arch, p.Dir)
+	done := fmt.Sprintf(": %3d%%", 100*p.Done/p.Total)
+	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil && width > len(done) {
+		what = what[:min(len(what), width-1-len(done))]
+	}
+	fmt.Fprintf(os.Stderr, "\r%s%s", what, done)
 	if p.Done == p.Total {
 		fmt.Fprint(os.Stderr, "\r\x1b[K")
 	}

@@ -34,7 +34,7 @@ func push(t *testing.T, dir string) (string, error) {
 }
 
 func TestPushShells(t *testing.T) {
-	for _, shell := range []string{"dash", "bash", "busybox sh", "mksh"} {
+	for _, shell := range []string{"dash", "bash", "busybox sh", "mksh", "zsh", "fish", "tcsh"} {
 		t.Run(shell, func(t *testing.T) {
 			program, err := exec.LookPath(strings.Fields(shell)[0])
 			need(t, shell, program)

@@ -1,12 +1,21 @@
 package transport
 
 import (
+	"bufio"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/creack/pty"
 )
+
+const login = "bpfd-test"
 
 // ordinary starts an sshd with an ordinary user who becomes root as how says,
 // and returns the target's URL.
@@ -17,12 +26,11 @@ func ordinary(t *testing.T, how string) string {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to make a user")
 	}
-	const user = "bpfd-test"
 	s := startSSHD(t, func(key string) []string {
-		return []string{"unshare", "--mount", "sh", "testdata/sshd.sh", user, key, how}
+		return []string{"unshare", "--mount", "sh", "testdata/sshd.sh", login, key, how}
 	})
 	_, host, _ := strings.Cut(s.url, "@")
-	return "ssh://" + user + "@" + host
+	return "ssh://" + login + "@" + host
 }
 
 // Who logs in as an ordinary user becomes root by the real sudo and su.
@@ -57,5 +65,49 @@ func TestCannotBecomeRoot(t *testing.T) {
 	t.Cleanup(func() { exec.Command(bpfctl, "agent", "rm", "-t", url+"?su=none&path=/tmp").Run() })
 	if out, err := run(t, "ps", "-t", url+"?su=none&path=/tmp"); err != nil || !strings.Contains(out, "sshd") {
 		t.Errorf("su=none: %q, %v", out, err)
+	}
+}
+
+// Who logs in with a password types it where ssh asks for it: on the terminal
+// on which bpfctl and the tool run.
+func TestPassword(t *testing.T) {
+	url := ordinary(t, "sudo") + "?path=" + t.TempDir()
+	t.Setenv("BPFD_SSH", os.Getenv("BPFD_SSH")+" -o PubkeyAuthentication=no")
+	cmd := exec.Command(bpfctl, "run", "-t", url, "--", "bpftool", "version")
+	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 80})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	kill := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() })
+	defer kill.Stop()
+	screen := bufio.NewReader(terminal)
+	asked, err := screen.ReadString(':')
+	if err != nil || !strings.HasSuffix(asked, "password:") {
+		t.Fatalf("%q, %v", asked, err)
+	}
+	fmt.Fprintln(terminal, "secret of", login)
+	said, _ := io.ReadAll(screen) // a terminal without a process is an error
+	if err := cmd.Wait(); err != nil || !strings.Contains(string(said), "bpftool v") {
+		t.Errorf("%q, %v", said, err)
+	}
+	for line := range strings.SplitSeq(string(said), "\r") {
+		if len(line) >= 80 {
+			t.Errorf("too long for the terminal: %q", line)
+		}
+	}
+	if strings.Contains(string(said), "secret") {
+		t.Errorf("the password was shown: %q", said)
+	}
+}
+
+// Without a terminal there is nobody to ask: that is an error, and no wait.
+func TestPasswordWithoutTerminal(t *testing.T) {
+	url := ordinary(t, "sudo")
+	t.Setenv("BPFD_SSH", os.Getenv("BPFD_SSH")+" -o PubkeyAuthentication=no")
+	cmd := exec.Command(bpfctl, "run", "-t", url, "--", "true")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if out, err := output(cmd); err == nil || !strings.Contains(err.Error(), "Permission denied") {
+		t.Errorf("%q, %v", out, err)
 	}
 }

@@ -41,7 +41,7 @@ AuthorizedKeysFile %[2]s/user.pub .ssh/authorized_keys
 PidFile none
 StrictModes no
 PermitRootLogin prohibit-password
-PasswordAuthentication no
+PasswordAuthentication yes
 KbdInteractiveAuthentication no
 MaxStartups 100
 `, port, dir))
