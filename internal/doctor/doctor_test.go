@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"bpfd/test/testenv"
 )
 
 func target(host, arch string, can ...Need) *exam {
@@ -81,10 +83,7 @@ func TestScript(t *testing.T) {
 func TestLibbpf(t *testing.T) {
 	path, err := exec.LookPath("tcpconnect")
 	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("libbpf-tools are not installed")
-		}
-		t.Skip("this machine has no libbpf-tools; test/install installs them")
+		testenv.Missing(t, "libbpf-tools")
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 
+	"bpfd/test/testenv"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -91,12 +93,7 @@ int main() {
 // build makes a library and a program that waits, and returns where they are.
 func build(t *testing.T, flags ...string) (dir, path string) {
 	t.Helper()
-	if _, err := exec.LookPath("g++"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("this machine lacks g++")
-	}
+	testenv.Need(t, "g++")
 	dir = t.TempDir()
 	lib, path := filepath.Join(dir, "libshapes.so"), filepath.Join(dir, "program")
 	compile(t, library, "-shared", "-fPIC", "-o", lib)

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"bpfd/test/testenv"
 	"bpfd/test/vm"
 	"bpfd/test/vm/guest"
 )
@@ -32,7 +33,9 @@ func (b *bench) firstOutput() (figure, figure) {
 		fail("%v: %s", err, r)
 	}
 	inguest := filepath.Join(b.dir, "inguest")
-	took([]string{"go", "build", "-o", inguest, "./test/vm/cmd/inguest"})
+	if err := testenv.Build(inguest, "./test/vm/cmd/inguest"); err != nil {
+		fail("%v", err)
+	}
 	headers, err := exec.Command(b.bpfctl, "headers", "-t", v.TargetTCP(), "--fetch").Output()
 	if err != nil {
 		fail("headers: %v", err)

@@ -9,10 +9,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
 
 	"bpfd/internal/sys"
+	"bpfd/test/testenv"
 )
 
 // benchmark is a row of the table. Ratios are remote to native, unless named
@@ -80,14 +80,10 @@ func measure(bpfctl, write, only string) error {
 	}
 	defer os.RemoveAll(dir)
 	b := &bench{bpfctl: bpfctl, load: dir + "/load", dir: dir}
-	if out, err := exec.Command("go", "build", "-o", b.load, "./test/bench/load").CombinedOutput(); err != nil {
-		return fmt.Errorf("%v: %s", err, out)
+	if err := testenv.Build(b.load, "./test/bench/load"); err != nil {
+		return err
 	}
-	for _, fs := range [][2]string{{"tracefs", "/sys/kernel/tracing"}, {"bpf", "/sys/fs/bpf"}} {
-		if exec.Command("mountpoint", "-q", fs[1]).Run() != nil {
-			exec.Command("mount", "-t", fs[0], fs[0], fs[1]).Run()
-		}
-	}
+	testenv.Mount()
 	var table bytes.Buffer
 	out := io.MultiWriter(os.Stdout, &table)
 	fmt.Fprint(out, heading)

@@ -3,22 +3,18 @@
 package calls
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"bpfd/test/testenv"
 )
 
-const bpfctl = "../../bin/bpfctl"
-
-// limit is how long a run may take: longer means that it hangs.
-const limit = time.Minute
+var bpfctl = testenv.Bin("bpfctl")
 
 // program is what test/calls/prog was built to.
 var program string
@@ -26,64 +22,18 @@ var program string
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
-	if _, err := os.Stat(bpfctl); err != nil {
-		fmt.Fprintln(os.Stderr, "these tests need bin/bpfctl: run make")
-		return 1
-	}
-	if os.Geteuid() != 0 {
-		fmt.Fprintln(os.Stderr, "these tests load BPF programs natively: run them as root")
-		return 1
-	}
-	for _, m := range [][3]string{
-		{"/sys/kernel/tracing/events", "tracefs", "/sys/kernel/tracing"}, {"/sys/fs/bpf/x", "bpf", "/sys/fs/bpf"},
-	} {
-		if _, err := os.Stat(m[0]); err != nil && exec.Command("mountpoint", "-q", m[2]).Run() != nil {
-			exec.Command("mount", "-t", m[1], m[1], m[2]).Run()
-		}
-	}
+	testenv.Require("bpfctl")
 	dir, err := os.MkdirTemp("", "bpfd-calls-")
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		testenv.Exit("%v", err)
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "prog")
-	build := exec.Command("go", "build", "-o", program, "./prog")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build ./prog: %v\n%s", err, out)
+	if err := testenv.Build(program, "./prog"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
-}
-
-// outcome is what a run leaves.
-type outcome struct {
-	stdout, stderr string
-	status         int
-}
-
-// run runs a command to its end.
-func run(t *testing.T, args ...string) outcome {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.WaitDelay = 5 * time.Second
-	err := cmd.Run()
-	if ctx.Err() != nil {
-		t.Fatalf("%v did not end in %v\n%.4000s\n%.4000s", args, limit, out.String(), errs.String())
-	}
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		t.Fatalf("%v: %v", args, err)
-	}
-	return outcome{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
-}
-
-func remote(args ...string) []string {
-	return append([]string{bpfctl, "run", "-t", "shell:", "--"}, args...)
 }
 
 // refused are the cases that differ: what they ask for is refused, with warnings
@@ -118,7 +68,7 @@ something behind struct bpf_map_info: E2BIG
 
 // Each case prints the same natively and remotely.
 func TestCalls(t *testing.T) {
-	names := strings.Fields(run(t, program).stdout)
+	names := strings.Fields(testenv.Run(t, program).Stdout)
 	if len(names) == 0 {
 		t.Fatal("the program has no cases")
 	}
@@ -127,12 +77,12 @@ func TestCalls(t *testing.T) {
 			continue // they have tests of their own
 		}
 		t.Run(name, func(t *testing.T) {
-			native := run(t, program, name)
-			if native.status != 0 || native.stdout == "" {
-				t.Fatalf("natively: status %d\n%s%s", native.status, native.stdout, native.stderr)
+			native := testenv.Run(t, program, name)
+			if native.Status != 0 || native.Stdout == "" {
+				t.Fatalf("natively: status %d\n%s%s", native.Status, native.Stdout, native.Stderr)
 			}
-			got := run(t, remote(program, name)...)
-			if got.stdout != native.stdout || got.status != native.status {
+			got := testenv.RunRemote(t, "shell:", program, name)
+			if got.Stdout != native.Stdout || got.Status != native.Status {
 				t.Errorf("%s", difference(native, got))
 			}
 		})
@@ -140,10 +90,10 @@ func TestCalls(t *testing.T) {
 }
 
 // difference shows the lines that differ.
-func difference(native, got outcome) string {
+func difference(native, got testenv.Outcome) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "status natively %d, remotely %d\n", native.status, got.status)
-	want, have := strings.Split(native.stdout, "\n"), strings.Split(got.stdout, "\n")
+	fmt.Fprintf(&b, "status natively %d, remotely %d\n", native.Status, got.Status)
+	want, have := strings.Split(native.Stdout, "\n"), strings.Split(got.Stdout, "\n")
 	for i := range max(len(want), len(have)) {
 		var w, h string
 		if i < len(want) {
@@ -156,7 +106,7 @@ func difference(native, got outcome) string {
 			fmt.Fprintf(&b, "line %d\n natively %.600s\n remotely %.600s\n", i+1, w, h)
 		}
 	}
-	fmt.Fprintf(&b, "%s", got.stderr)
+	fmt.Fprintf(&b, "%s", got.Stderr)
 	return b.String()
 }
 
@@ -164,13 +114,13 @@ func difference(native, got outcome) string {
 func TestRefused(t *testing.T) {
 	for name, want := range refused {
 		t.Run(name, func(t *testing.T) {
-			got := run(t, remote(program, name)...)
-			if got.stdout != want.stdout {
-				t.Errorf("got %q\nwant %q\n%s", got.stdout, want.stdout, got.stderr)
+			got := testenv.RunRemote(t, "shell:", program, name)
+			if got.Stdout != want.stdout {
+				t.Errorf("got %q\nwant %q\n%s", got.Stdout, want.stdout, got.Stderr)
 			}
 			for _, w := range want.warnings {
-				if n := strings.Count(got.stderr, w); n != 1 {
-					t.Errorf("%q is said %d times in %q", w, n, got.stderr)
+				if n := strings.Count(got.Stderr, w); n != 1 {
+					t.Errorf("%q is said %d times in %q", w, n, got.Stderr)
 				}
 			}
 		})
@@ -192,8 +142,8 @@ func TestFlood(t *testing.T) {
 		}
 	}()
 	defer func() { cancel(); <-done }()
-	got := run(t, remote(program, "walk-flood")...)
-	if want := "attached\nended true\n"; got.stdout != want {
-		t.Errorf("got %q, want %q\n%s", got.stdout, want, got.stderr)
+	got := testenv.RunRemote(t, "shell:", program, "walk-flood")
+	if want := "attached\nended true\n"; got.Stdout != want {
+		t.Errorf("got %q, want %q\n%s", got.Stdout, want, got.Stderr)
 	}
 }

@@ -3,12 +3,12 @@ package calls
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"bpfd/internal/abi"
+	"bpfd/test/testenv"
 )
 
 // Every call that the program counts itself is in the trace, once: those that
@@ -17,20 +17,14 @@ func TestTrace(t *testing.T) {
 	for _, name := range []string{"walk-delete", "walk-threads", "map-batch", "prog-info", "perf-ioctl", "link"} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "trace")
-			cmd := exec.Command(bpfctl, "run", "-t", "shell:", "--trace", file, "--", program, name)
-			cmd.Env = append(os.Environ(), "COUNT_CALLS=1")
-			var stderr strings.Builder
-			cmd.Stderr = &stderr
-			if err := cmd.Run(); err != nil {
-				t.Fatalf("%v\n%s", err, stderr.String())
-			}
+			o := testenv.Must(t, testenv.RunEnv(t, []string{"COUNT_CALLS=1"}, bpfctl, "run", "-t", "shell:", "--trace", file, "--", program, name))
 			trace, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
-			want, got := counted(t, stderr.String()), traced(t, string(trace))
+			want, got := counted(t, o.Stderr), traced(t, string(trace))
 			if len(want) == 0 {
-				t.Fatalf("the program counted nothing: %q", stderr.String())
+				t.Fatalf("the program counted nothing: %q", o.Stderr)
 			}
 			for call, n := range want {
 				if got[call] != n {

@@ -3,7 +3,6 @@
 package doctor
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -14,25 +13,16 @@ import (
 	"time"
 
 	"bpfd/internal/doctor"
+	"bpfd/test/testenv"
 )
 
 const target = "shell:"
 
-func bpfctl(t *testing.T, args ...string) (stdout, stderr string, status int) {
+func TestMain(m *testing.M) { testenv.Main(m, "bpfctl") }
+
+func bpfctl(t *testing.T, args ...string) testenv.Outcome {
 	t.Helper()
-	path, err := filepath.Abs("../../bin/bpfctl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out, errs bytes.Buffer
-	cmd := exec.Command(path, args...)
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	timer := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() })
-	defer timer.Stop()
-	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
-		t.Fatalf("%v (make builds bin/bpfctl)", err)
-	}
-	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+	return testenv.Run(t, append([]string{testenv.Bin("bpfctl")}, args...)...)
 }
 
 func exists(path string) bool {
@@ -41,10 +31,10 @@ func exists(path string) bool {
 }
 
 func TestDoctor(t *testing.T) {
-	out, errs, status := bpfctl(t, "doctor", "-t", target, "--json")
+	o := bpfctl(t, "doctor", "-t", target, "--json")
 	var r doctor.Report
-	if err := json.Unmarshal([]byte(out), &r); err != nil || status != 0 {
-		t.Fatalf("%v: status %d, %q", err, status, errs)
+	if err := json.Unmarshal([]byte(o.Stdout), &r); err != nil || o.Status != 0 {
+		t.Fatalf("%v: %v", err, o)
 	}
 	findings := make(map[string]doctor.Finding)
 	for _, f := range r.Findings {
@@ -78,7 +68,7 @@ func TestDoctor(t *testing.T) {
 			t.Errorf("%+v, but it printed %s", tool, out)
 		}
 	}
-	text, _, _ := bpfctl(t, "doctor", "-t", target)
+	text := bpfctl(t, "doctor", "-t", target).Stdout
 	for _, want := range []string{"ok  kernel", "BPF tools on this machine will work on shell:"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the report has no %q: %s", want, text)
@@ -92,11 +82,11 @@ func TestCause(t *testing.T) {
 		t.Skip("this kernel has kprobes (CONFIG_KPROBE_EVENTS)")
 	}
 	const cause = "bpfctl: shell:: the kernel has no kprobes"
-	if _, errs, status := bpfctl(t, "run", "-t", target, "--", "tcpconnect"); status != 1 || !strings.Contains(errs, cause) {
-		t.Errorf("status %d, %s", status, errs)
+	if o := testenv.RunRemote(t, target, "tcpconnect"); o.Status != 1 || !strings.Contains(o.Stderr, cause) {
+		t.Error(o)
 	}
-	if _, errs, status := bpfctl(t, "run", "-t", target, "--", "false"); status != 1 || errs != "" {
-		t.Errorf("false: status %d, %q", status, errs)
+	if o := testenv.RunRemote(t, target, "false"); o.Status != 1 || o.Stderr != "" {
+		t.Errorf("false: %v", o)
 	}
 }
 
@@ -120,17 +110,17 @@ func TestPid(t *testing.T) {
 		pids += strconv.Itoa(cmd.Process.Pid) + "\n"
 		time.Sleep(20 * time.Millisecond) // the clock's tick tells which is older
 	}
-	if out, errs, status := bpfctl(t, "pid", "-t", target, name); out != pids || status != 0 {
-		t.Errorf("printed %q, want %q; %s", out, pids, errs)
+	if o := bpfctl(t, "pid", "-t", target, name); o.Stdout != pids || o.Status != 0 {
+		t.Errorf("%v; want %q", o, pids)
 	}
 	first, _, _ := strings.Cut(pids, "\n")
-	if out, _, _ := bpfctl(t, "pid", "-t", target, "--one", name); out != first+"\n" {
-		t.Errorf("the oldest is %q, want %q", out, first)
+	if o := bpfctl(t, "pid", "-t", target, "--one", name); o.Stdout != first+"\n" {
+		t.Errorf("%v; the oldest is %s", o, first)
 	}
-	if out, _, status := bpfctl(t, "ps", "-t", target); status != 0 || !strings.Contains(out, program+" 100\n") {
-		t.Errorf("status %d, no %s in %s", status, program, out)
+	if o := bpfctl(t, "ps", "-t", target); o.Status != 0 || !strings.Contains(o.Stdout, program+" 100\n") {
+		t.Errorf("no %s: %v", program, o)
 	}
-	if out, errs, status := bpfctl(t, "pid", "-t", target, "no-such-process"); status == 0 || out != "" || !strings.Contains(errs, "shell:: no process is called") {
-		t.Errorf("status %d, %q, %q", status, out, errs)
+	if o := bpfctl(t, "pid", "-t", target, "no-such-process"); o.Status == 0 || o.Stdout != "" || !strings.Contains(o.Stderr, "shell:: no process is called") {
+		t.Error(o)
 	}
 }

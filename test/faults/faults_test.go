@@ -3,51 +3,20 @@
 package faults
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
-	"time"
+
+	"bpfd/test/testenv"
 )
 
-var bpfctl, bpfd = absolute("../../bin/bpfctl"), absolute("../../bin/bpfd")
+var bpfctl, bpfd = testenv.Bin("bpfctl"), testenv.Bin("bpfd")
 
-func absolute(path string) string {
-	p, err := filepath.Abs(path)
-	if err != nil {
-		panic(err)
-	}
-	return p
-}
-
-func TestMain(m *testing.M) {
-	if _, err := os.Stat(bpfctl); err != nil || os.Geteuid() != 0 {
-		fmt.Fprintln(os.Stderr, "these tests need bin/bpfctl, which make builds, and root")
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
-}
-
-// run runs a command and returns its standard output, standard error and status.
-func run(t *testing.T, args ...string) (string, string, int) {
-	t.Helper()
-	var out, errs bytes.Buffer
-	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.WaitDelay = 10 * time.Second
-	timer := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
-	defer timer.Stop()
-	err := cmd.Run()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		t.Fatalf("%v: %v", args, err)
-	}
-	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
-}
+func TestMain(m *testing.M) { testenv.Main(m, "bpfctl", "bpfd") }
 
 func TestStatus(t *testing.T) {
 	for _, c := range []struct {
@@ -76,12 +45,12 @@ func TestStatus(t *testing.T) {
 			if c.target != "" {
 				args = append(args, "-t", c.target)
 			}
-			out, errs, status := run(t, append(append(args, "--"), c.tool...)...)
-			if status != c.status || out != c.out || !strings.Contains(errs, c.message) || c.message == "" && errs != "" {
-				t.Errorf("status %d, stdout %q, stderr %q", status, out, errs)
+			o := testenv.Run(t, append(append(args, "--"), c.tool...)...)
+			if o.Status != c.status || o.Stdout != c.out || !strings.Contains(o.Stderr, c.message) || c.message == "" && o.Stderr != "" {
+				t.Error(o)
 			}
-			if c.status == 125 && strings.Count(errs, "\n") != 1 {
-				t.Errorf("the message is not one line: %q", errs)
+			if c.status == 125 && strings.Count(o.Stderr, "\n") != 1 {
+				t.Errorf("the message is not one line: %q", o.Stderr)
 			}
 		})
 	}
@@ -89,20 +58,16 @@ func TestStatus(t *testing.T) {
 
 // A target that dies gives the tool errors, and bpfctl a reason.
 func TestTargetDies(t *testing.T) {
-	out, errs, status := run(t, bpfctl, "run", "-t", "shell:timeout -s KILL 2 "+bpfd, "--", "sleep", "60")
-	if status != 125 || !strings.Contains(errs, "the connection to the target is gone") || out != "" {
-		t.Errorf("status %d, stdout %q, stderr %q", status, out, errs)
+	o := testenv.RunRemote(t, "shell:timeout -s KILL 2 "+bpfd, "sleep", "60")
+	if o.Status != 125 || !strings.Contains(o.Stderr, "the connection to the target is gone") || o.Stdout != "" {
+		t.Error(o)
 	}
 }
 
 // programs counts the programs of a type that are loaded.
 func programs(t *testing.T) int {
 	t.Helper()
-	out, _, status := run(t, "bpftool", "prog", "list")
-	if status != 0 {
-		t.Fatalf("bpftool prog list: status %d", status)
-	}
-	return strings.Count(out, ": tracepoint ")
+	return strings.Count(testenv.Must(t, testenv.Run(t, "bpftool", "prog", "list")).Stdout, ": tracepoint ")
 }
 
 // However bpfctl ends, the tool and the target's session end with it.
@@ -111,61 +76,46 @@ func TestKilled(t *testing.T) {
 		t.Run(sig.String(), func(t *testing.T) {
 			before := programs(t)
 			mark := fmt.Sprintf("tracepoint:syscalls:sys_enter_openat /pid == %d/ { @ = count(); }", 1<<20+int(sig))
-			cmd := exec.Command(bpfctl, "run", "-t", "shell:", "--", "bpftrace", "-e", mark)
+			line := testenv.Remote("shell:", "bpftrace", "-e", mark)
+			cmd := exec.Command(line[0], line[1:]...)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the program is not loaded", func() bool { return programs(t) > before })
+			testenv.Eventually(t, "the program is not loaded", func() bool { return programs(t) > before })
 			cmd.Process.Signal(sig)
 			cmd.Wait()
-			eventually(t, "the program is still loaded", func() bool { return programs(t) == before })
-			eventually(t, "the tool still runs", func() bool {
+			testenv.Eventually(t, "the program is still loaded", func() bool { return programs(t) == before })
+			testenv.Eventually(t, "the tool still runs", func() bool {
 				return exec.Command("pgrep", "-f", fmt.Sprint(1<<20+int(sig))).Run() != nil
 			})
 		})
 	}
 }
 
-func eventually(t *testing.T, complaint string, ok func() bool) {
-	t.Helper()
-	for range 200 {
-		if ok() {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatal(complaint)
-}
-
 // Sixteen tools at once, each with maps, programs and rings of its own.
 func TestParallel(t *testing.T) {
-	type result struct {
-		out, errs string
-		status    int
-	}
-	results := make(chan result)
+	var wg sync.WaitGroup
 	for i := range 16 {
-		go func() {
-			out, errs, status := run(t, bpfctl, "run", "-t", "shell:", "--", "bpftrace", "-e",
-				fmt.Sprintf(`BEGIN { @[%d] = count(); printf("number %d\n"); exit(); }`, i, i))
-			results <- result{out, errs, status}
-		}()
+		wg.Go(func() {
+			number := fmt.Sprintf("number %d\n", i)
+			o := testenv.RunRemote(t, "shell:", "bpftrace", "-e",
+				fmt.Sprintf(`BEGIN { @[%d] = count(); printf(%q); exit(); }`, i, number))
+			if o.Status != 0 || !strings.Contains(o.Stdout, number) {
+				t.Error(o)
+			}
+		})
 	}
-	for range 16 {
-		if r := <-results; r.status != 0 || !strings.Contains(r.out, "number ") {
-			t.Errorf("status %d, stdout %q, stderr %q", r.status, r.out, r.errs)
-		}
-	}
+	wg.Wait()
 }
 
 // A tool that exits while its children live takes them with it.
 func TestChildren(t *testing.T) {
-	out, errs, status := run(t, bpfctl, "run", "-t", "shell:", "--", "sh", "-c", "sleep 987654 & echo started")
-	if out != "started\n" || status != 0 {
-		t.Errorf("status %d, stdout %q, stderr %q", status, out, errs)
+	o := testenv.RunRemote(t, "shell:", "sh", "-c", "sleep 987654 & echo started")
+	if o.Stdout != "started\n" || o.Status != 0 {
+		t.Error(o)
 	}
-	eventually(t, "the child still runs", func() bool { return exec.Command("pgrep", "-f", "sleep 987654").Run() != nil })
+	testenv.Eventually(t, "the child still runs", func() bool { return exec.Command("pgrep", "-f", "sleep 987654").Run() != nil })
 }
 
 // An ordinary user, with a daemon that runs as root.
@@ -191,28 +141,26 @@ func TestOrdinaryUser(t *testing.T) {
 		}
 		os.Chmod(dir+"/"+fifo, 0o666)
 	}
-	as := func(tool string) (string, string, int) {
+	as := func(tool string) testenv.Outcome {
 		daemon := exec.Command("sh", "-c", bpfd+" <"+dir+"/in >"+dir+"/out")
 		if err := daemon.Start(); err != nil {
 			t.Fatal(err)
 		}
 		defer daemon.Wait()
-		return run(t, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "HOME="+dir, dir+"/bpfctl", "run",
+		return testenv.Run(t, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "HOME="+dir, dir+"/bpfctl", "run",
 			"-t", "shell:cat "+dir+"/out & exec cat >"+dir+"/in", "--", "sh", "-c", "cd "+dir+"; "+tool)
 	}
 	defer os.Chmod("/dev/fuse", st.Mode().Perm())
 	os.Chmod("/dev/fuse", 0o666)
-	out, errs, status := as(`bpftrace -e 'BEGIN { printf("as a user\n"); exit(); }'`)
-	if status != 0 || !strings.Contains(out, "as a user\n") {
-		t.Errorf("status %d, stdout %q, stderr %q", status, out, errs)
+	if o := as(`bpftrace -e 'BEGIN { printf("as a user\n"); exit(); }'`); o.Status != 0 || !strings.Contains(o.Stdout, "as a user\n") {
+		t.Error(o)
 	}
-	if _, errs, status = as("ulimit -l unlimited"); status != 0 {
-		t.Errorf("limit of locked memory: status %d, stderr %q", status, errs)
+	if o := as("ulimit -l unlimited"); o.Status != 0 {
+		t.Errorf("limit of locked memory: %v", o)
 	}
 	os.Chmod("/dev/fuse", 0o600)
-	_, errs, status = as("true")
-	if status != 125 || !strings.Contains(errs, "/dev/fuse") || !strings.Contains(errs, "chmod 666") {
-		t.Errorf("without /dev/fuse: status %d, stderr %q", status, errs)
+	if o := as("true"); o.Status != 125 || !strings.Contains(o.Stderr, "/dev/fuse") || !strings.Contains(o.Stderr, "chmod 666") {
+		t.Errorf("without /dev/fuse: %v", o)
 	}
 }
 
@@ -229,9 +177,9 @@ func TestIgnoredSignals(t *testing.T) {
 	} {
 		script := "trap '' " + c.ignored + "; exec " + bpfctl + " run -t shell: -- sh -c 'kill -HUP $$; kill -INT $$; echo survived'"
 		// A shell cannot end the ignoring of what its parent ignores.
-		out, errs, status := run(t, "env", "--default-signal=HUP,INT", "sh", "-c", script)
-		if status != c.status || out != c.out || errs != "" {
-			t.Errorf("%s ignored: status %d, stdout %q, stderr %q", c.ignored, status, out, errs)
+		o := testenv.Run(t, "env", "--default-signal=HUP,INT", "sh", "-c", script)
+		if o != (testenv.Outcome{Stdout: c.out, Status: c.status}) {
+			t.Errorf("%s ignored: %v", c.ignored, o)
 		}
 	}
 }

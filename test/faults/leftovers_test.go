@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"bpfd/test/testenv"
 )
 
 // What a tool has defined in tracefs is gone when bpfctl is, however that ends.
@@ -25,17 +27,16 @@ func TestTracefs(t *testing.T) {
 		return strings.Contains(string(events), name+"/e")
 	}
 	instance := func() bool { _, err := os.Stat(tracing + "/instances/" + name); return err == nil }
-	eventually(t, "nothing is defined", func() bool { return defined() && instance() })
+	testenv.Eventually(t, "nothing is defined", func() bool { return defined() && instance() })
 	cmd.Process.Kill()
 	cmd.Wait()
-	eventually(t, "what was defined is still there", func() bool { return !defined() && !instance() })
+	testenv.Eventually(t, "what was defined is still there", func() bool { return !defined() && !instance() })
 }
 
 // A target's command that keeps its side open after the bpfd has ended holds
 // nobody up.
 func TestLingeringTarget(t *testing.T) {
-	out, errs, status := run(t, bpfctl, "run", "-t", "shell:"+bpfd+"; sleep 1000", "--", "echo", "done")
-	if out != "done\n" || errs != "" || status != 0 {
-		t.Errorf("status %d, stdout %q, stderr %q", status, out, errs)
+	if o := testenv.RunRemote(t, "shell:"+bpfd+"; sleep 1000", "echo", "done"); o != (testenv.Outcome{Stdout: "done\n"}) {
+		t.Error(o)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"bpfd/test/testenv"
 )
 
 // The links of a process's directory lead into the target's file system.
@@ -24,7 +26,7 @@ func TestMagicLinks(t *testing.T) {
 func TestPidNamespaceHidden(t *testing.T) {
 	for _, name := range []string{"self/ns/pid", "thread-self/ns/pid", "self/ns/pid_for_children"} {
 		o := elsewhere(t).run("stat", "-L", "/proc/"+name)
-		if o.status != 1 || !strings.Contains(o.errs, "No such file or directory") {
+		if o.Status != 1 || !strings.Contains(o.Stderr, "No such file or directory") {
 			t.Error(name, o)
 		}
 	}
@@ -36,7 +38,7 @@ func TestFileSystems(t *testing.T) {
 	s := elsewhere(t)
 	s.expect("proc\nsysfs\nbpf_fs\ntracefs\ndebugfs\nproc\n", `
 		stat -f -c %T /proc /sys /sys/fs/bpf /sys/kernel/tracing /sys/kernel/debug /proc/$NAP`)
-	need(t, "python3")
+	testenv.Need(t, "python3")
 	o := s.run("python3", "-c", `
 import ctypes, os
 libc = ctypes.CDLL(None)
@@ -45,7 +47,7 @@ for path in "/sys/fs/bpf", "/sys/kernel/tracing/trace", "/proc/self/status", "/t
     libc.fstatfs(os.open(path, os.O_RDONLY), buf)
     print(hex(buf[0]))
 `)
-	if o.status != 0 || !strings.HasPrefix(o.out, "0xcafe4a11\n0x74726163\n0x9fa0\n") {
+	if o.Status != 0 || !strings.HasPrefix(o.Stdout, "0xcafe4a11\n0x74726163\n0x9fa0\n") {
 		t.Error(o)
 	}
 	for _, list := range []string{"/proc/mounts", "/proc/self/mounts", "/proc/self/mountinfo", "/proc/$$/mountinfo"} {
@@ -63,7 +65,7 @@ for path in "/sys/fs/bpf", "/sys/kernel/tracing/trace", "/proc/self/status", "/t
 
 // libbpf and bpftool look at the type of the file system before they pin.
 func TestPin(t *testing.T) {
-	need(t, "bpftool")
+	testenv.Need(t, "bpftool")
 	pin := fmt.Sprintf("/sys/fs/bpf/fidelity-%d", os.Getpid())
 	elsewhere(t).expect("here\n", `
 		bpftool map create `+pin+` type array key 4 value 4 entries 1 name fidelity
@@ -83,9 +85,9 @@ fd = libc.syscall(321, 0, attr, 72)
 
 // What a descriptor is, is learnt from its link and its fdinfo.
 func TestDescriptorKinds(t *testing.T) {
-	need(t, "python3", "bpftool")
-	native := run(t, nil, "python3", "-c", createMap+`print(os.readlink(f"/proc/self/fd/{fd}"))`)
-	if native.status != 0 {
+	testenv.Need(t, "python3", "bpftool")
+	native := testenv.Run(t, "python3", "-c", createMap+`print(os.readlink(f"/proc/self/fd/{fd}"))`)
+	if native.Status != 0 {
 		t.Skip("this machine's bpf(2) has another number:", native)
 	}
 	s := elsewhere(t)
@@ -95,8 +97,8 @@ print(os.readlink(f"/proc/{os.getpid()}/fd/{fd}"))
 info = open(f"/proc/self/fdinfo/{fd}").read()
 print([l.split() for l in info.splitlines() if l.split()[0] in ("map_type:", "value_size:", "max_entries:")])
 `)
-	want := strings.Repeat(native.out, 2) + "[['map_type:', '2'], ['value_size:', '8'], ['max_entries:', '3']]\n"
-	if o.status != 0 || o.out != want {
+	want := strings.Repeat(native.Stdout, 2) + "[['map_type:', '2'], ['value_size:', '8'], ['max_entries:', '3']]\n"
+	if o.Status != 0 || o.Stdout != want {
 		t.Errorf("%v; wanted %q", o, want)
 	}
 }
@@ -104,9 +106,9 @@ print([l.split() for l in info.splitlines() if l.split()[0] in ("map_type:", "va
 // Of the host's kernel there is no sign: kern_version is the target's if that
 // is one that looks at it.
 func TestKernelVersion(t *testing.T) {
-	need(t, "python3", "setarch")
+	testenv.Need(t, "python3", "setarch")
 	s := elsewhere(t)
-	s.env = append(s.env, "PERSONALITY=setarch "+machine(t)+" --uname-2.6")
+	s.env = append(s.env, "PERSONALITY=setarch "+architecture(t)+" --uname-2.6")
 	trace := s.dir + "/trace"
 	load := createMap + `
 insns = ctypes.create_string_buffer(bytes.fromhex("b700000000000000" "9500000000000000"))
@@ -115,22 +117,22 @@ attr = ctypes.create_string_buffer(struct.pack("IIQQIIQI", 2, 2, ctypes.addresso
 libc.syscall(321, 5, attr, 112)
 print(os.uname().release)
 `
-	o := run(t, s.env, bpfctl, "run", "--trace", trace, "-t", "shell:exec "+absolute("testdata/elsewhere"), "--", "python3", "-c", load)
-	if o.status != 0 || !strings.HasPrefix(o.out, "2.6.") {
+	o := testenv.RunEnv(t, s.env, bpfctl, "run", "--trace", trace, "-t", machine, "--", "python3", "-c", load)
+	if o.Status != 0 || !strings.HasPrefix(o.Stdout, "2.6.") {
 		t.Fatal(o)
 	}
 	var a, b, c int
-	fmt.Sscanf(o.out, "%d.%d.%d", &a, &b, &c)
+	fmt.Sscanf(o.Stdout, "%d.%d.%d", &a, &b, &c)
 	calls, err := os.ReadFile(trace)
 	if want := fmt.Sprintf("kern_version=%d", a<<16|b<<8|c); err != nil || !strings.Contains(string(calls), want) {
 		t.Errorf("no %s in %s", want, calls)
 	}
-	if o := s.run("cat", "/proc/version_signature"); o.status != 1 || !strings.Contains(o.errs, "No such file") {
+	if o := s.run("cat", "/proc/version_signature"); o.Status != 1 || !strings.Contains(o.Stderr, "No such file") {
 		t.Error(o)
 	}
 }
 
-func machine(t *testing.T) string {
+func architecture(t *testing.T) string {
 	t.Helper()
 	out, err := exec.Command("uname", "-m").Output()
 	if err != nil {
@@ -148,7 +150,7 @@ func TestKprobeBlacklist(t *testing.T) {
 
 // The inode numbers of cgroups' directories are what the kernel calls them.
 func TestCgroupIdentity(t *testing.T) {
-	need(t, "bpftrace")
+	testenv.Need(t, "bpftrace")
 	mounts, err := os.ReadFile("/proc/mounts")
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +175,7 @@ func TestCgroupIdentity(t *testing.T) {
 	s := elsewhere(t)
 	s.expect(fmt.Sprintln(st.Ino), "stat -c %i "+dir)
 	o := s.run("bpftrace", "-e", `BEGIN { printf("id %d\n", cgroupid("`+dir+`")); exit(); }`)
-	if o.status != 0 || !strings.Contains(o.out, fmt.Sprintf("id %d\n", st.Ino)) {
+	if o.Status != 0 || !strings.Contains(o.Stdout, fmt.Sprintf("id %d\n", st.Ino)) {
 		t.Error(o, st.Ino)
 	}
 }
@@ -184,7 +186,7 @@ func TestTempDirPerKernel(t *testing.T) {
 	os.Unsetenv("TMPDIR")
 	s := elsewhere(t)
 	one := s.script(`echo "$TMPDIR"; stat -c "%a %F" "$TMPDIR"`)
-	s.env = append(s.env, "PERSONALITY=setarch "+machine(t)+" --uname-2.6")
+	s.env = append(s.env, "PERSONALITY=setarch "+architecture(t)+" --uname-2.6")
 	other := s.script(`echo "$TMPDIR"; stat -c "%a %F" "$TMPDIR"`)
 	if !strings.HasSuffix(one, "\n700 directory\n") || one == other {
 		t.Errorf("TMPDIR is %q and, for another kernel, %q", one, other)
@@ -206,8 +208,8 @@ func TestProcessors(t *testing.T) {
 // and can be followed, but for that of the pid namespace.
 func TestNamespaceLinks(t *testing.T) {
 	script := "for n in net mnt uts ipc cgroup; do readlink /proc/1/ns/$n; echo \"$n:[$(stat -L -c %i /proc/1/ns/$n)]\"; done; readlink /proc/1/ns/pid"
-	native := run(t, nil, "sh", "-c", script)
-	if got := run(t, nil, bpfctl, "run", "-t", "shell:", "--", "sh", "-c", script); got != native {
+	native := testenv.Run(t, "sh", "-c", script)
+	if got := testenv.RunRemote(t, "shell:", "sh", "-c", script); got != native {
 		t.Errorf("natively %v, remotely %v", native, got)
 	}
 }
@@ -235,11 +237,11 @@ try:
 except OSError as e:
     print("mkdir", errno.errorcode[e.errno])
 `
-	native := run(t, nil, "/usr/bin/python3", "-c", script)
-	if native.status != 0 || strings.Count(native.out, " E") < 6 {
+	native := testenv.Run(t, "/usr/bin/python3", "-c", script)
+	if native.Status != 0 || strings.Count(native.Stdout, " E") < 6 {
 		t.Fatalf("natively %v", native)
 	}
-	if got := run(t, nil, bpfctl, "run", "-t", "shell:", "--", "/usr/bin/python3", "-c", script); got != native {
+	if got := testenv.RunRemote(t, "shell:", "/usr/bin/python3", "-c", script); got != native {
 		t.Errorf("natively %v, remotely %v", native, got)
 	}
 }

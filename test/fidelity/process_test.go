@@ -6,12 +6,14 @@ import (
 	"strings"
 	"testing"
 
+	"bpfd/test/testenv"
+
 	"golang.org/x/sys/unix"
 )
 
 // Processes of the target are there, those of the host are not.
 func TestOtherProcesses(t *testing.T) {
-	need(t, "python3")
+	testenv.Need(t, "python3")
 	s := elsewhere(t)
 	s.expect("elsewhere\nalive\ngone\nhost gone\n", fmt.Sprintf(`
 		uname -n
@@ -38,13 +40,13 @@ except OSError as e: print(errno.errorcode[e.errno])
 // A probe on the tool's own function never reaches the daemon's program. With
 // bpftrace's BEGIN there is one more way: a test run on the target.
 func TestOwnProbe(t *testing.T) {
-	need(t, "bpftrace")
+	testenv.Need(t, "bpftrace")
 	s := elsewhere(t)
 	compile(t, "ownprobe.c", s.dir+"/ownprobe")
-	if o := s.run(s.dir + "/ownprobe"); o.status != 0 || o.out != "3\n" {
+	if o := s.run(s.dir + "/ownprobe"); o.Status != 0 || o.Stdout != "3\n" {
 		t.Error(o)
 	}
-	if o := s.run("bpftrace", "-e", `BEGIN { printf("begun\n"); exit(); } END { printf("ended\n"); }`); o.status != 0 || !strings.Contains(o.out, "begun\n") || !strings.Contains(o.out, "ended\n") {
+	if o := s.run("bpftrace", "-e", `BEGIN { printf("begun\n"); exit(); } END { printf("ended\n"); }`); o.Status != 0 || !strings.Contains(o.Stdout, "begun\n") || !strings.Contains(o.Stdout, "ended\n") {
 		t.Error(o)
 	}
 }
@@ -52,29 +54,29 @@ func TestOwnProbe(t *testing.T) {
 // An offset that was found in the host's file is put on the target's only if
 // that is the same.
 func TestUprobeFile(t *testing.T) {
-	need(t, "bpftrace")
-	trace := func(s *scene, file string) outcome {
+	testenv.Need(t, "bpftrace")
+	trace := func(s *scene, file string) testenv.Outcome {
 		return s.run("bpftrace", "-e", fmt.Sprintf(`uprobe:%s:probed { @ = count(); } interval:ms:1 { printf("attached\n"); exit(); }`, file))
 	}
 	s := elsewhere(t)
 	compile(t, "prog.c", s.dir+"/prog", "-Wl,--build-id")
-	if o := trace(s, s.dir+"/prog"); o.status != 0 || !strings.Contains(o.out, "attached") || strings.Contains(o.errs, "uprobe") {
+	if o := trace(s, s.dir+"/prog"); o.Status != 0 || !strings.Contains(o.Stdout, "attached") || strings.Contains(o.Stderr, "uprobe") {
 		t.Error("the same file:", o)
 	}
 	compile(t, "prog.c", s.dir+"/other", "-Wl,--build-id", "-DPADDING=3")
 	o := trace(s, s.dir+"/prog")
-	if strings.Contains(o.out, "attached") || !strings.Contains(o.errs, "no uprobe on "+s.dir+"/prog") || !strings.Contains(o.errs, "build-id") {
+	if strings.Contains(o.Stdout, "attached") || !strings.Contains(o.Stderr, "no uprobe on "+s.dir+"/prog") || !strings.Contains(o.Stderr, "build-id") {
 		t.Error("another file:", o)
 	}
 	o = s.run("sh", "-c", prelude+`exec bpftrace -e "uprobe:/proc/$NAP/root`+s.dir+`/prog:padding { exit(); } interval:ms:1 { printf(\"attached\n\"); exit(); }"`)
-	if o.status != 0 || !strings.Contains(o.out, "attached") {
+	if o.Status != 0 || !strings.Contains(o.Stdout, "attached") {
 		t.Error("the target's own file:", o)
 	}
 }
 
 // Clocks are read without a system call: they must be the target's themselves.
 func TestClocks(t *testing.T) {
-	need(t, "python3")
+	testenv.Need(t, "python3")
 	read := func() (m, b int64) {
 		var mono, boot unix.Timespec
 		unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono)
@@ -89,7 +91,7 @@ print(int(time.clock_gettime(time.CLOCK_MONOTONIC)), int(time.clock_gettime(time
 `)
 	mono1, boot1 := read()
 	var mono, boot, up int64
-	if n, _ := fmt.Sscan(o.out, &mono, &boot, &up); n != 3 {
+	if n, _ := fmt.Sscan(o.Stdout, &mono, &boot, &up); n != 3 {
 		t.Fatal(o)
 	}
 	// What it took to ask the target for its clocks is part of the difference.
@@ -126,12 +128,12 @@ func TestOwnPid(t *testing.T) {
 
 // What a tool starts runs here: bpfctl says so.
 func TestLocalCommand(t *testing.T) {
-	need(t, "bpftrace")
+	testenv.Need(t, "bpftrace")
 	o := elsewhere(t).run("bpftrace", "-c", "/bin/true", "-e", "BEGIN { exit(); }")
-	if !strings.Contains(o.errs, "bpfctl: warning: bpftrace -c runs its command on this machine") {
+	if !strings.Contains(o.Stderr, "bpfctl: warning: bpftrace -c runs its command on this machine") {
 		t.Error(o)
 	}
-	if o := run(t, nil, bpfctl, "run", "--help"); !strings.Contains(o.out, "-c CMD") {
+	if o := testenv.Run(t, bpfctl, "run", "--help"); !strings.Contains(o.Stdout, "-c CMD") {
 		t.Error(o)
 	}
 }

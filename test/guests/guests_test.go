@@ -3,9 +3,7 @@
 package guests
 
 import (
-	"context"
 	"flag"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,14 +11,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"bpfd/test/suite"
+	"bpfd/test/testenv"
 	"bpfd/test/vm"
 	"bpfd/test/vm/guest"
 )
 
-const bpfctl = "../../bin/bpfctl"
+var bpfctl = testenv.Bin("bpfctl")
 
 // parallel is how many rows run at a time: a guest is slow, and two processors
 // emulate it.
@@ -59,10 +57,7 @@ func TestNative(t *testing.T) {
 		t.Skip("another guest would take too long each time: make tools-report runs this")
 	}
 	v := start(t, "6.1-amd64", vm.WithNative())
-	r, err := v.Run(t.Context(), "while [ ! -e "+vm.NativeRoot+" ]; do sleep 1; done")
-	if err != nil || r.Status != 0 {
-		t.Fatalf("%v: %s", err, r)
-	}
+	v.Sh(t, "while [ ! -e "+vm.NativeRoot+" ]; do sleep 1; done")
 	run(t, v, rows(nil), suite.Target{})
 }
 
@@ -80,11 +75,7 @@ func rows(fails map[string]string) []suite.Row {
 
 // start boots a guest with a load.
 func start(t *testing.T, name string, opts ...vm.Option) *vm.VM {
-	row, err := vm.RowOf(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	need(t, row.QEMU(), "socat", "trace-bpfcc", "apt-get", "dpkg-deb", "/sbin/mkfs.ext4")
+	testenv.Need(t, "trace-bpfcc", "apt-get", "dpkg-deb", "/sbin/mkfs.ext4")
 	return vm.Start(t, name, append(opts, vm.WithLoad())...)
 }
 
@@ -95,7 +86,11 @@ func run(t *testing.T, v *vm.VM, rows []suite.Row, target suite.Target) {
 		t.Fatalf("headers: %v", err)
 	}
 	target.Name, target.URL, target.Bpfctl, target.Parallel = v.Row.Name, v.TargetTCP(), bpfctl, parallel
-	target.Native = []string{inguest(t), strconv.Itoa(v.Port(guest.CommandPort))}
+	inguest := filepath.Join(t.TempDir(), "inguest")
+	if err := testenv.Build(inguest, "bpfd/test/vm/cmd/inguest"); err != nil {
+		t.Fatal(err)
+	}
+	target.Native = []string{inguest, strconv.Itoa(v.Port(guest.CommandPort))}
 	target.Load = []string{"sh", "-c", `while ! pid=$(pidof cppload); do sleep 1; done; echo $pid $pid; exec sleep 1000000`}
 	if !target.RemoteOnly {
 		target.Native = append(target.Native, "chroot", vm.NativeRoot)
@@ -104,37 +99,9 @@ func run(t *testing.T, v *vm.VM, rows []suite.Row, target suite.Target) {
 	suite.Run(t, target, rows)
 }
 
-// inguest builds the program that runs commands inside of a guest.
-func inguest(t *testing.T) string {
-	path := filepath.Join(t.TempDir(), "inguest")
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "bpfd/test/vm/cmd/inguest").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return path
-}
-
-// need skips a test where a program is missing, except in CI, where everything
-// was installed.
-func need(t *testing.T, programs ...string) {
-	t.Helper()
-	for _, program := range programs {
-		if _, err := exec.LookPath(program); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatalf("%s is not installed", program)
-			}
-			t.Skipf("this machine has no %s; test/install installs it", program)
-		}
-	}
-}
-
 func TestMain(m *testing.M) {
 	flag.Parse()
 	flag.Set("test.parallel", strconv.Itoa(parallel))
-	if _, err := os.Stat(bpfctl); err != nil {
-		fmt.Fprintln(os.Stderr, "the tests of guests need bin/bpfctl: run make")
-		os.Exit(1)
-	}
+	testenv.Built("bpfctl")
 	os.Exit(m.Run())
 }

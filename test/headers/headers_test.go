@@ -3,64 +3,33 @@
 package headers
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"bpfd/test/testenv"
 )
 
-const (
-	bpfctl = "../../bin/bpfctl"
-	bpfd   = "../../bin/bpfd"
-)
+var bpfctl, bpfd = testenv.Bin("bpfctl"), testenv.Bin("bpfd")
 
-func TestMain(m *testing.M) {
-	if _, err := os.Stat(bpfctl); err != nil || os.Geteuid() != 0 {
-		fmt.Fprintln(os.Stderr, "these tests need bin/bpfctl, which make builds, and root")
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
-}
-
-// outcome is what a command leaves.
-type outcome struct {
-	stdout, stderr string
-	status         int
-}
+func TestMain(m *testing.M) { testenv.Main(m, "bpfctl", "bpfd") }
 
 // bpfctlRun runs bpfctl with a cache, and nothing in the environment that
 // names headers.
-func bpfctlRun(t *testing.T, cache string, args ...string) outcome {
+func bpfctlRun(t *testing.T, cache string, args ...string) testenv.Outcome {
 	t.Helper()
-	var out, errs bytes.Buffer
-	cmd := exec.Command(bpfctl, args...)
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+cache, "BCC_KERNEL_SOURCE=", "BPFD_ANY_HEADERS=", "PYTHONUNBUFFERED=1", "LC_ALL=C")
-	cmd.WaitDelay = 10 * time.Second
-	timer := time.AfterFunc(3*time.Minute, func() { cmd.Process.Kill() })
-	defer timer.Stop()
-	err := cmd.Run()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		t.Fatalf("%v: %v", args, err)
-	}
-	return outcome{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
+	env := []string{"XDG_CACHE_HOME=" + cache, "BCC_KERNEL_SOURCE=", "BPFD_ANY_HEADERS=", "PYTHONUNBUFFERED=1", "LC_ALL=C"}
+	return testenv.RunEnv(t, env, append([]string{bpfctl}, args...)...)
 }
 
 // target is a bpfd on this machine for which a shell script has changed what
 // the kernel shows, in a mount namespace of its own.
 func target(t *testing.T, script string) string {
 	t.Helper()
-	program, err := filepath.Abs(bpfd)
-	if err != nil {
-		t.Fatal(err)
-	}
 	path := filepath.Join(t.TempDir(), "target")
-	text := "set -e\n" + script + "\nexec " + program + "\n"
+	text := "set -e\n" + script + "\nexec " + bpfd + "\n"
 	if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -80,31 +49,10 @@ done
 cp ` + file + ` /sys/kernel/`
 }
 
-// need skips a test without a tool, except in CI, where everything was installed.
-func need(t *testing.T, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err == nil {
-			continue
-		}
-		if os.Getenv("CI") != "" {
-			t.Fatalf("%s is not installed", tool)
-		}
-		t.Skipf("this machine has no %s; test/install installs it", tool)
-	}
-}
-
 // kheaders packs Debian's kernel headers as a kernel with this release would.
 func kheaders(t *testing.T, release string) string {
 	t.Helper()
-	arch, _ := filepath.Glob("/usr/src/linux-headers-*-amd64")
-	common, _ := filepath.Glob("/usr/src/linux-headers-*-common")
-	if len(arch) == 0 || len(common) == 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("no kernel headers are installed")
-		}
-		t.Skip("this machine has no Debian kernel headers; test/install installs them")
-	}
+	common, amd64 := testenv.Headers(t)
 	dir := t.TempDir()
 	script := `set -e
 mkdir tree
@@ -112,7 +60,7 @@ cd tree
 for t in $1 $2; do (cd $t; find include arch/x86/include -name '*.h' -print0) | tar -C $t --null -cf - -T - | tar xf -; done
 printf '#define UTS_RELEASE "%s"\n' $3 >include/generated/utsrelease.h
 tar -I 'xz -0' -cf ../kheaders.tar.xz .`
-	cmd := exec.Command("sh", "-c", script, "sh", common[0], arch[0], release)
+	cmd := exec.Command("sh", "-c", script, "sh", common, amd64, release)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -142,21 +90,21 @@ const includes = "#include <linux/path.h>\nBEGIN { printf(\"size %d\\n\", sizeof
 // tool looks for them, and again in the cache; a tool that needs none does not
 // wait for them.
 func TestKheaders(t *testing.T) {
-	need(t, "syscount-bpfcc", "bpftrace", "xz")
+	testenv.Need(t, "syscount-bpfcc", "bpftrace", "xz")
 	cache := t.TempDir()
 	with := target(t, showing(kheaders(t, release(t))))
 	entries := func() int { return len(trees(cache)) }
 	o := bpfctlRun(t, cache, "run", "-t", with, "--", "sh", "-c", "ls /lib/modules; ls /lib/modules/*; cat /sys/kernel/oops_count")
-	if want := release(t) + "\nbuild\nsource\n"; !strings.HasPrefix(o.stdout, want) || o.stderr != "" || entries() != 0 {
+	if want := release(t) + "\nbuild\nsource\n"; !strings.HasPrefix(o.Stdout, want) || o.Stderr != "" || entries() != 0 {
 		t.Errorf("%+v, %d trees in the cache", o, entries())
 	}
 	for _, again := range []string{"the first time", "from the cache"} {
 		o = bpfctlRun(t, cache, "run", "-t", with, "--", "syscount-bpfcc", "-d", "1")
-		if o.status != 0 || !strings.Contains(o.stdout, "SYSCALL") || o.stderr != "" || entries() != 1 {
+		if o.Status != 0 || !strings.Contains(o.Stdout, "SYSCALL") || o.Stderr != "" || entries() != 1 {
 			t.Errorf("syscount, %s: %+v, %d trees in the cache", again, o, entries())
 		}
 		o = bpfctlRun(t, cache, "run", "-t", with, "--", "bpftrace", "-e", includes)
-		if o.status != 0 || !strings.Contains(o.stdout, "size 16\n") {
+		if o.Status != 0 || !strings.Contains(o.Stdout, "size 16\n") {
 			t.Errorf("bpftrace, %s: %+v", again, o)
 		}
 	}
@@ -165,26 +113,26 @@ func TestKheaders(t *testing.T) {
 // A tool that needs headers which are nowhere fails, and bpfctl says what the
 // target would allow; it says nothing to those that need none.
 func TestNoHeaders(t *testing.T) {
-	need(t, "syscount-bpfcc", "bpftrace")
+	testenv.Need(t, "syscount-bpfcc", "bpftrace")
 	cache := t.TempDir()
 	o := bpfctlRun(t, cache, "run", "-t", "shell:"+bpfd, "--", "syscount-bpfcc", "-d", "1")
-	if o.status == 0 || strings.Count(o.stderr, "bpfctl: ") != 1 || !strings.Contains(o.stderr, "no kernel headers of "+release(t)) {
-		t.Errorf("%+v", o)
+	if o.Status == 0 || strings.Count(o.Stderr, "bpfctl: ") != 1 || !strings.Contains(o.Stderr, "no kernel headers of "+release(t)) {
+		t.Errorf("%v", o)
 	}
 	o = bpfctlRun(t, cache, "run", "-t", "shell:"+bpfd, "--", "bpftrace", "-e", `tracepoint:syscalls:sys_enter_nanosleep,tracepoint:sched:sched_switch { printf("%s\n", probe); exit(); }`)
-	if o.status != 0 || strings.Contains(o.stderr, "headers") {
-		t.Errorf("%+v", o)
+	if o.Status != 0 || strings.Contains(o.Stderr, "headers") {
+		t.Errorf("%v", o)
 	}
 	o = bpfctlRun(t, cache, "headers", "-t", "shell:"+bpfd, "--fetch")
-	if o.status != 125 || o.stdout != "" || strings.Count(o.stderr, "\n") != 1 {
-		t.Errorf("%+v", o)
+	if o.Status != 125 || o.Stdout != "" || strings.Count(o.Stderr, "\n") != 1 {
+		t.Errorf("%v", o)
 	}
 }
 
 // Headers of another kernel are refused: at once if the command line names
 // them, when a tool looks for them if the environment does.
 func TestOtherHeaders(t *testing.T) {
-	need(t, "syscount-bpfcc", "xz")
+	testenv.Need(t, "syscount-bpfcc", "xz")
 	cache := t.TempDir()
 	packed := kheaders(t, "5.10.0-other")
 	other := target(t, showing(packed))
@@ -199,7 +147,7 @@ func TestOtherHeaders(t *testing.T) {
 		{[]string{"-t", "shell:" + bpfd, "--headers", "/usr/include"}, []string{"true"}, "/usr/include holds no headers of a built kernel"},
 	} {
 		o := bpfctlRun(t, cache, append(append(append([]string{"run"}, c.args...), "--"), c.tool...)...)
-		if o.status == 0 || !strings.Contains(o.stderr, c.want) || strings.Count(o.stderr, "bpfctl: ") != 1 {
+		if o.Status == 0 || !strings.Contains(o.Stderr, c.want) || strings.Count(o.Stderr, "bpfctl: ") != 1 {
 			t.Errorf("%v: %+v", c.args, o)
 		}
 	}
@@ -213,7 +161,7 @@ const noBTF = "d=$(mktemp -d)\nmount --bind $d /sys/kernel/btf"
 
 // A file stands in for the type information that the target does not show.
 func TestBTF(t *testing.T) {
-	need(t, "exitsnoop", "bpftool", "bpftrace")
+	testenv.Need(t, "exitsnoop", "bpftool", "bpftrace")
 	own, err := os.ReadFile("/sys/kernel/btf/vmlinux")
 	if err != nil {
 		t.Skip("this kernel has no BTF")
@@ -225,24 +173,24 @@ func TestBTF(t *testing.T) {
 	without := target(t, noBTF)
 	cache := t.TempDir()
 	tool := []string{"--", "sh", "-c", "timeout -s INT 10 exitsnoop & sleep 5; (true); (true); wait"}
-	if o := bpfctlRun(t, cache, append([]string{"run", "-t", without}, tool...)...); strings.Contains(o.stdout, "PCOMM") {
-		t.Errorf("there is BTF without --btf: %+v", o)
+	if o := bpfctlRun(t, cache, append([]string{"run", "-t", without}, tool...)...); strings.Contains(o.Stdout, "PCOMM") {
+		t.Errorf("there is BTF without --btf: %v", o)
 	}
-	if o := bpfctlRun(t, cache, append([]string{"run", "-t", without, "--btf", file}, tool...)...); !strings.Contains(o.stdout, "PCOMM") || strings.Contains(o.stderr, "bpfctl") {
-		t.Errorf("with --btf: %+v", o)
+	if o := bpfctlRun(t, cache, append([]string{"run", "-t", without, "--btf", file}, tool...)...); !strings.Contains(o.Stdout, "PCOMM") || strings.Contains(o.Stderr, "bpfctl") {
+		t.Errorf("with --btf: %v", o)
 	}
 	o := bpfctlRun(t, cache, "run", "-t", without, "--btf", file, "--", "sh", "-c",
 		"ls /sys/kernel/btf; cmp "+file+" /sys/kernel/btf/vmlinux; id=$(bpftool btf list | tail -n 1 | cut -d: -f1); echo $id; bpftool btf dump id $id | grep -c \"STRUCT 'task_struct'\"")
-	if o.stdout != "vmlinux\n2147483647\n1\n" || o.status != 0 {
-		t.Errorf("%+v", o)
+	if o.Stdout != "vmlinux\n2147483647\n1\n" || o.Status != 0 {
+		t.Errorf("%v", o)
 	}
 	o = bpfctlRun(t, cache, "run", "-t", without, "--btf", file, "--", "bpftrace", "-e", `BEGIN { printf("pid %d\n", ((struct task_struct *)curtask)->pid > 0); exit(); }`)
-	if o.status != 0 || !strings.Contains(o.stdout, "pid 1\n") {
-		t.Errorf("bpftrace: %+v", o)
+	if o.Status != 0 || !strings.Contains(o.Stdout, "pid 1\n") {
+		t.Errorf("bpftrace: %v", o)
 	}
 	o = bpfctlRun(t, cache, "run", "-t", "shell:"+bpfd, "--btf", file, "--", "true")
-	if o.status != 0 || !strings.Contains(o.stderr, "type information of its own") {
-		t.Errorf("a target with BTF: %+v", o)
+	if o.Status != 0 || !strings.Contains(o.Stderr, "type information of its own") {
+		t.Errorf("a target with BTF: %v", o)
 	}
 }
 
@@ -258,7 +206,7 @@ func TestBadBTF(t *testing.T) {
 	}
 	for file, want := range map[string]string{short: "is truncated", "/etc/passwd": "holds no BTF", "/bin/true": "has no section .BTF", "/nonexistent": "no such file"} {
 		o := bpfctlRun(t, t.TempDir(), "run", "-t", "shell:"+bpfd, "--btf", file, "--", "true")
-		if o.status != 125 || !strings.Contains(o.stderr, want) || strings.Count(o.stderr, "\n") != 1 {
+		if o.Status != 125 || !strings.Contains(o.Stderr, want) || strings.Count(o.Stderr, "\n") != 1 {
 			t.Errorf("%s: %+v", file, o)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"bpfd/test/testenv"
 )
 
 // Each type of program is attached where its section says.
@@ -46,19 +48,19 @@ func TestAttach(t *testing.T) {
 			dir := pinDir(t)
 			r := run(t, append([]string{"load", o, "--pin", dir, "--attach"}, c.flags...)...)
 			if c.link == "" { // a symbol that the file does not have
-				if r.status != 125 || !strings.Contains(r.errs, "has no symbol") {
+				if r.Status != 125 || !strings.Contains(r.Stderr, "has no symbol") {
 					t.Error(r)
 				}
 				return
 			}
 			if _, err := os.ReadFile("/sys/kernel/tracing/available_filter_functions"); err != nil && strings.HasPrefix(c.section, "f") {
-				if !strings.Contains(r.errs, "does not permit it") {
+				if !strings.Contains(r.Stderr, "does not permit it") {
 					t.Error(r)
 				}
 				t.Skip("this kernel is locked down or has no function tracer: ", err)
 			}
-			must(t, r)
-			if !strings.Contains(r.out, ": "+c.where) {
+			testenv.Must(t, r)
+			if !strings.Contains(r.Stdout, ": "+c.where) {
 				t.Errorf("nothing is said to be attached to %q\n%v", c.where, r)
 			}
 			links, _ := filepath.Glob(filepath.Join(bpffs, dir, "links/prog*"))
@@ -71,8 +73,8 @@ func TestAttach(t *testing.T) {
 			if shown == 0 || shown != len(links) {
 				t.Errorf("%d links are pinned, ls shows %d of type %s", len(links), shown, c.link)
 			}
-			u := must(t, run(t, "unload", dir))
-			if u.errs != "" {
+			u := must(t, "unload", dir)
+			if u.Stderr != "" {
 				t.Error(u)
 			}
 		})
@@ -82,9 +84,9 @@ func TestAttach(t *testing.T) {
 // An iterator's output is printed.
 func TestIterator(t *testing.T) {
 	s := start(t, compile(t, "iter"))
-	eventually(t, "this process is not listed", &s.out, func() bool {
+	testenv.Eventually(t, "this process is not listed", func() bool {
 		return strings.Contains(s.out.String(), fmt.Sprintf("process %d\n", os.Getpid()))
-	})
+	}, &s.out)
 	s.stop(t)
 }
 
@@ -95,7 +97,7 @@ func TestLegacyMaps(t *testing.T) {
 struct bpf_map_def SEC("maps") old = { .type = BPF_MAP_TYPE_HASH, .key_size = 4, .value_size = 8, .max_entries = 16 };
 unsigned int limit = 1;
 SEC("raw_tp/sys_enter") int prog(void *ctx) { unsigned int k = limit; return bpf_map_lookup_elem(&old, &k) != 0; }`, "-g0")
-	must(t, run(t, "load", o, "--pin", dir, "--set", "limit=7"))
+	must(t, "load", o, "--pin", dir, "--set", "limit=7")
 	found := false
 	for _, m := range ls(t).Maps {
 		found = found || m.Name == "old" && m.Type == "hash"
@@ -103,11 +105,11 @@ SEC("raw_tp/sys_enter") int prog(void *ctx) { unsigned int k = limit; return bpf
 	if !found {
 		t.Error("the map is not there")
 	}
-	dump := must(t, run(t, "run", "--", "bpftool", "map", "dump", "pinned", filepath.Join(bpffs, dir, "maps/_data")))
-	if !strings.Contains(dump.out, "07 00 00 00") {
+	dump := must(t, "run", "--", "bpftool", "map", "dump", "pinned", filepath.Join(bpffs, dir, "maps/_data"))
+	if !strings.Contains(dump.Stdout, "07 00 00 00") {
 		t.Errorf("limit is not 7: %v", dump)
 	}
-	must(t, run(t, "unload", dir))
+	must(t, "unload", dir)
 }
 
 // A map that is pinned by name is shared by name, as libbpf does it.
@@ -119,7 +121,7 @@ func TestPinByName(t *testing.T) {
 SEC("raw_tp/sys_enter") int prog(void *ctx) { __u32 k = 0; return bpf_map_lookup_elem(&%[2]s, &k) != 0; }`
 	// A load that fails takes it away again.
 	r := run(t, "load", source(t, fmt.Sprintf(text, 4, name)+`SEC("tp/sched/no_such") int other(void *ctx) { return 0; }`))
-	if _, err := os.Stat(path); r.status != 125 || !os.IsNotExist(err) {
+	if _, err := os.Stat(path); r.Status != 125 || !os.IsNotExist(err) {
 		t.Error(err, r)
 	}
 	first := start(t, source(t, fmt.Sprintf(text, 4, name)))
@@ -139,7 +141,7 @@ SEC("raw_tp/sys_enter") int prog(void *ctx) { __u32 k = 0; return bpf_map_lookup
 	first.stop(t)
 	second.stop(t)
 	r = run(t, "load", source(t, fmt.Sprintf(text, 8, name)))
-	if r.status != 125 || !strings.Contains(r.errs, "is pinned by name") || !strings.Contains(r.errs, "MaxEntries: 4 changed to 8") {
+	if r.Status != 125 || !strings.Contains(r.Stderr, "is pinned by name") || !strings.Contains(r.Stderr, "MaxEntries: 4 changed to 8") {
 		t.Error(r)
 	}
 }

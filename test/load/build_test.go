@@ -8,10 +8,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"bpfd/test/testenv"
 )
 
 // withPath runs bpfctl build where only some programs are found.
-func withPath(t *testing.T, programs []string, args ...string) result {
+func withPath(t *testing.T, programs []string, args ...string) testenv.Outcome {
 	t.Helper()
 	dir := t.TempDir()
 	for _, p := range programs {
@@ -53,7 +55,7 @@ func TestBuildRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := withPath(t, c.programs, write(c.text), "-o", out)
-			if r.status != c.status || !strings.Contains(r.errs, c.message) {
+			if r.Status != c.status || !strings.Contains(r.Stderr, c.message) {
 				t.Error(r)
 			}
 			if b, err := os.ReadFile(out); err != nil || string(b) != "older" {
@@ -66,12 +68,12 @@ func TestBuildRefused(t *testing.T) {
 	}
 	t.Run("no BTF", func(t *testing.T) {
 		r := runAt(t, hiddenBTF, "build", write("#include \"vmlinux.h\"\n"), "-o", filepath.Join(t.TempDir(), "prog.o"))
-		if r.status != 125 || !strings.Contains(r.errs, "the target's kernel has no BTF") || !strings.Contains(r.errs, "--btf FILE") {
+		if r.Status != 125 || !strings.Contains(r.Stderr, "the target's kernel has no BTF") || !strings.Contains(r.Stderr, "--btf FILE") {
 			t.Error(r)
 		}
 	})
 	t.Run("no source", func(t *testing.T) {
-		if r := run(t, "build", "/no/such.c"); r.status != 125 || !strings.Contains(r.errs, "/no/such.c: no such file") {
+		if r := run(t, "build", "/no/such.c"); r.Status != 125 || !strings.Contains(r.Stderr, "/no/such.c: no such file") {
 			t.Error(r)
 		}
 	})
@@ -111,7 +113,7 @@ func TestInterrupted(t *testing.T) {
 				t.Errorf("%v has left %v", cmd.ProcessState, pins)
 			}
 			if !nothing {
-				must(t, run(t, "unload", dir))
+				must(t, "unload", dir)
 			}
 			if _, err := os.Stat(path); !os.IsNotExist(err) {
 				t.Error("the directory is still there")

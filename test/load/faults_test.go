@@ -2,12 +2,15 @@ package load
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"bpfd/test/testenv"
 )
 
 // prologue is what all sources begin with.
@@ -99,20 +102,20 @@ func TestRefused(t *testing.T) {
 			before := snapshot(t)
 			r := runAt(t, target, append([]string{"load", o}, c.flags...)...)
 			for _, m := range c.message {
-				if !strings.Contains(r.errs, m) {
+				if !strings.Contains(r.Stderr, m) {
 					t.Errorf("nothing says %q\n%v", m, r)
 				}
 			}
-			if r.status != 125 || r.out != "" {
+			if r.Status != 125 || r.Stdout != "" {
 				t.Error(r)
 			}
 			// The kernel frees what was let go of a little later.
-			after := &buffer{}
-			eventually(t, "something was left; before there was "+before, after, func() bool {
-				after.b.Reset()
-				after.b.WriteString(snapshot(t))
+			var after testenv.Buffer
+			testenv.Eventually(t, "something was left; before there was "+before, func() bool {
+				after.Reset()
+				io.WriteString(&after, snapshot(t))
 				return after.String() == before
-			})
+			}, &after)
 		})
 	}
 }
@@ -147,7 +150,7 @@ func TestTakenBack(t *testing.T) {
 SEC("tp/sched/no_such") int b_second(void *ctx) { return 0; }`)
 	dir, left := pinDir(t), true
 	r := run(t, "load", o, "--pin", dir, "--attach")
-	if r.status != 125 || !strings.Contains(r.errs, "program b_second") || strings.Count(r.errs, "\n") != 1 {
+	if r.Status != 125 || !strings.Contains(r.Stderr, "program b_second") || strings.Count(r.Stderr, "\n") != 1 {
 		t.Error(r)
 	}
 	if _, err := os.Stat(filepath.Join(bpffs, dir)); !os.IsNotExist(err) {
@@ -175,7 +178,7 @@ func TestPinExists(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := run(t, "load", source(t, nothing), "--pin", dir)
-	if r.status != 125 || !strings.Contains(r.errs, "exists on the target already") || !strings.Contains(r.errs, "bpfctl unload") {
+	if r.Status != 125 || !strings.Contains(r.Stderr, "exists on the target already") || !strings.Contains(r.Stderr, "bpfctl unload") {
 		t.Error(r)
 	}
 	if _, err := os.Stat(filepath.Join(bpffs, dir)); err != nil {
@@ -188,7 +191,7 @@ func TestVerifierLog(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
 	r := run(t, "load", source(t, badRead), "--log", log)
 	b, err := os.ReadFile(log)
-	if err != nil || r.status != 125 {
+	if err != nil || r.Status != 125 {
 		t.Fatal(err, r)
 	}
 	for _, w := range []string{"call bpf_get_current_task", "processed "} {
@@ -206,10 +209,10 @@ func TestVerifierLog(t *testing.T) {
 // A map that is like the object's is shared, another is refused.
 func TestShareMap(t *testing.T) {
 	dir := pinDir(t)
-	must(t, run(t, "load", source(t, fmt.Sprintf(aMap, 2, 4, "__u32", "numbers")), "--pin", dir))
+	must(t, "load", source(t, fmt.Sprintf(aMap, 2, 4, "__u32", "numbers")), "--pin", dir)
 	path := dir + "/maps/numbers"
 	r := run(t, "load", source(t, fmt.Sprintf(aMap, 2, 4, "__u64", "numbers")), "--map", "numbers="+path)
-	if r.status != 125 || !strings.Contains(r.errs, "map numbers cannot be the pinned one, which differs: ValueSize: 4 changed to 8") {
+	if r.Status != 125 || !strings.Contains(r.Stderr, "map numbers cannot be the pinned one, which differs: ValueSize: 4 changed to 8") {
 		t.Error(r)
 	}
 	s := start(t, source(t, fmt.Sprintf(aMap, 2, 4, "__u32", "numbers")), "--map", "numbers="+path)
@@ -223,7 +226,7 @@ func TestShareMap(t *testing.T) {
 		t.Errorf("there are %d maps, not the shared one", count)
 	}
 	s.stop(t)
-	must(t, run(t, "unload", dir))
+	must(t, "unload", dir)
 }
 
 func TestUnloadRefused(t *testing.T) {
@@ -235,7 +238,7 @@ func TestUnloadRefused(t *testing.T) {
 		".":       ". is not in the target's bpf file system",
 		foreign:   "was not made by bpfctl load",
 	} {
-		if r := run(t, "unload", dir); r.status != 125 || !strings.Contains(r.errs, message) {
+		if r := run(t, "unload", dir); r.Status != 125 || !strings.Contains(r.Stderr, message) {
 			t.Errorf("%s: %v", dir, r)
 		}
 	}

@@ -3,50 +3,30 @@
 package load
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"bpfd/test/testenv"
 )
 
-var bpfctl, bpfd = absolute("../../bin/bpfctl"), absolute("../../bin/bpfd")
+var bpfctl, bpfd = testenv.Bin("bpfctl"), testenv.Bin("bpfd")
 
 const bpffs = "/sys/fs/bpf"
 
-func absolute(path string) string {
-	p, err := filepath.Abs(path)
-	if err != nil {
-		panic(err)
-	}
-	return p
-}
-
 func TestMain(m *testing.M) {
-	if _, err := os.Stat(bpfctl); err != nil || os.Geteuid() != 0 {
-		fmt.Fprintln(os.Stderr, "these tests need bin/bpfctl, which make builds, and root")
-		os.Exit(1)
-	}
 	for _, tool := range []string{"clang", "bpftool"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			fmt.Fprintln(os.Stderr, "these tests need", tool+", which test/install installs")
-			os.Exit(1)
+			testenv.Exit("these tests need %s, which test/install installs", tool)
 		}
 	}
-	if _, err := os.Stat("/sys/kernel/tracing/events"); err != nil {
-		exec.Command("mount", "-t", "tracefs", "tracefs", "/sys/kernel/tracing").Run()
-	}
-	if exec.Command("mountpoint", "-q", bpffs).Run() != nil {
-		exec.Command("mount", "-t", "bpf", "bpf", bpffs).Run()
-	}
-	os.Exit(m.Run())
+	testenv.Main(m, "bpfctl", "bpfd")
 }
 
 // compile makes an object of testdata/NAME.bpf.c.
@@ -68,45 +48,26 @@ func compileFile(t *testing.T, source string, flags ...string) string {
 	return out
 }
 
-// result is what a run left.
-type result struct {
-	out, errs string
-	status    int
-}
-
-func (r result) String() string {
-	return fmt.Sprintf("status %d\n--- stdout\n%s\n--- stderr\n%s", r.status, r.out, r.errs)
-}
-
 // run runs bpfctl against this machine.
-func run(t *testing.T, args ...string) result {
+func run(t *testing.T, args ...string) testenv.Outcome {
 	t.Helper()
 	return runAt(t, "shell:", args...)
 }
 
-func runAt(t *testing.T, target string, args ...string) result {
+func runAt(t *testing.T, target string, args ...string) testenv.Outcome {
 	t.Helper()
-	var out, errs bytes.Buffer
-	cmd := exec.Command(bpfctl, args...)
-	cmd.Env = append(os.Environ(), "BPFD_TARGET="+target)
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.WaitDelay = 10 * time.Second
-	timer := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() })
-	defer timer.Stop()
-	err := cmd.Run()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		t.Fatalf("%v: %v", args, err)
-	}
-	return result{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
+	return testenv.RunEnv(t, []string{"BPFD_TARGET=" + target}, append([]string{bpfctl}, args...)...)
 }
 
-// must fails the test unless a run succeeded.
-func must(t *testing.T, r result) result {
+// must runs bpfctl against this machine, which must succeed.
+func must(t *testing.T, args ...string) testenv.Outcome {
 	t.Helper()
-	if r.status != 0 {
-		t.Fatal(r)
-	}
-	return r
+	return mustAt(t, "shell:", args...)
+}
+
+func mustAt(t *testing.T, target string, args ...string) testenv.Outcome {
+	t.Helper()
+	return testenv.Must(t, runAt(t, target, args...))
 }
 
 // pinDir is a directory to pin into that is unloaded, whatever happens.
@@ -120,25 +81,7 @@ func pinDir(t *testing.T) string {
 // session is a load without a pin, while it runs.
 type session struct {
 	cmd       *exec.Cmd
-	out, errs buffer
-}
-
-// buffer is what a running command has printed so far.
-type buffer struct {
-	mu sync.Mutex // protects b
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
+	out, errs testenv.Buffer
 }
 
 // start runs a load until it says that everything is attached.
@@ -155,7 +98,7 @@ func startAt(t *testing.T, target string, args ...string) *session {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.cmd.Process.Kill() })
-	eventually(t, "it is not loaded", &s.errs, func() bool { return strings.Contains(s.errs.String(), "loaded until Ctrl-C") })
+	testenv.Eventually(t, "it is not loaded", func() bool { return strings.Contains(s.errs.String(), "loaded until Ctrl-C") }, &s.errs)
 	return s
 }
 
@@ -166,17 +109,6 @@ func (s *session) stop(t *testing.T) {
 	if err := s.cmd.Wait(); err != nil {
 		t.Errorf("%v\n%s", err, s.errs.String())
 	}
-}
-
-func eventually(t *testing.T, complaint string, state fmt.Stringer, ok func() bool) {
-	t.Helper()
-	for range 600 {
-		if ok() {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatalf("%s\n%.2000s", complaint, state.String())
 }
 
 // provoke makes the call that testdata's programs trace
@@ -209,7 +141,7 @@ func TestEventsJSON(t *testing.T) {
 		fmt.Sprintf(`"event":{"pid":%d,"number":42}}`, os.Getpid()),
 	}
 	for _, w := range want {
-		eventually(t, "no record is "+w, &s.out, func() bool { return strings.Contains(s.out.String(), w) })
+		testenv.Eventually(t, "no record is "+w, func() bool { return strings.Contains(s.out.String(), w) }, &s.out)
 	}
 	s.stop(t)
 	for line := range strings.Lines(s.out.String()) {
@@ -223,7 +155,7 @@ func TestEventsText(t *testing.T) {
 	s := start(t, compile(t, "events"), "--set", fmt.Sprintf("wanted_pid=%d", os.Getpid()), "--set", "label=visible")
 	defer provoke(t)()
 	for _, w := range []string{"ring: 48 bytes\n  00000000  ", "visible.|", "perf: 12 bytes, CPU "} {
-		eventually(t, "nothing printed is "+w, &s.out, func() bool { return strings.Contains(s.out.String(), w) })
+		testenv.Eventually(t, "nothing printed is "+w, func() bool { return strings.Contains(s.out.String(), w) }, &s.out)
 	}
 	s.stop(t)
 }
@@ -247,7 +179,7 @@ type listing struct {
 func ls(t *testing.T) listing {
 	t.Helper()
 	var l listing
-	if err := json.Unmarshal([]byte(must(t, run(t, "ls", "--json")).out), &l); err != nil {
+	if err := json.Unmarshal([]byte(must(t, "ls", "--json").Stdout), &l); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -256,10 +188,10 @@ func ls(t *testing.T) listing {
 // What is pinned lives on, is listed, and is removed, and nothing else is.
 func TestPin(t *testing.T) {
 	o, dir := compile(t, "events"), pinDir(t)
-	r := must(t, run(t, "load", o, "--pin", dir, "--attach"))
+	r := must(t, "load", o, "--pin", dir, "--attach")
 	files := []string{"links/on_getpgid", "maps/_bss", "maps/_rodata", "maps/perf", "maps/ring", "progs/on_getpgid"}
 	for _, f := range files {
-		if _, err := os.Stat(filepath.Join(bpffs, dir, f)); err != nil || !strings.Contains(r.out, "pinned "+bpffs+"/"+dir+"/"+f+"\n") {
+		if _, err := os.Stat(filepath.Join(bpffs, dir, f)); err != nil || !strings.Contains(r.Stdout, "pinned "+bpffs+"/"+dir+"/"+f+"\n") {
 			t.Errorf("%s: %v\n%v", f, err, r)
 		}
 	}
@@ -280,13 +212,13 @@ func TestPin(t *testing.T) {
 	if !linked {
 		t.Errorf("ls does not show the link: %+v", l.Links)
 	}
-	r = must(t, run(t, "unload", dir))
+	r = must(t, "unload", dir)
 	for _, f := range files {
-		if !strings.Contains(r.out, "removed "+bpffs+"/"+dir+"/"+f+"\n") {
+		if !strings.Contains(r.Stdout, "removed "+bpffs+"/"+dir+"/"+f+"\n") {
 			t.Errorf("%s is not reported\n%v", f, r)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(bpffs, dir)); !os.IsNotExist(err) || r.errs != "" {
+	if _, err := os.Stat(filepath.Join(bpffs, dir)); !os.IsNotExist(err) || r.Stderr != "" {
 		t.Errorf("the directory is still there, or something was complained about: %v", r)
 	}
 	for _, p := range ls(t).Programs {
@@ -299,7 +231,7 @@ func TestPin(t *testing.T) {
 // ls shows processes that hold objects, and unload what keeps an object.
 func TestInUse(t *testing.T) {
 	o, dir := compile(t, "events"), pinDir(t)
-	must(t, run(t, "load", o, "--pin", dir))
+	must(t, "load", o, "--pin", dir)
 	other := filepath.Join(bpffs, dir+"_other")
 	defer os.Remove(other)
 	if out, err := exec.Command("bpftool", "map", "pin", "pinned", filepath.Join(bpffs, dir, "maps/ring"), other).CombinedOutput(); err != nil {
@@ -321,14 +253,14 @@ func TestInUse(t *testing.T) {
 	}
 	r := run(t, "unload", dir)
 	for _, w := range []string{"map ring (id ", "is still in use", "pin " + other, "bpfd", "program ", foreign + " is left on the target"} {
-		if !strings.Contains(r.errs, w) {
+		if !strings.Contains(r.Stderr, w) {
 			t.Errorf("nothing says %q\n%v", w, r)
 		}
 	}
-	if r.status != 1 {
-		t.Errorf("status %d", r.status)
+	if r.Status != 1 {
+		t.Errorf("status %d", r.Status)
 	}
 	s.stop(t)
 	os.Remove(foreign)
-	must(t, run(t, "unload", dir))
+	must(t, "unload", dir)
 }

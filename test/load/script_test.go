@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"bpfd/test/testenv"
 )
 
 // player is a bpfd in text mode.
@@ -24,17 +26,7 @@ type player struct {
 func startPlayer(t *testing.T) *player {
 	t.Helper()
 	cmd := exec.Command(bpfd)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out := testenv.Piped(t, cmd)
 	t.Cleanup(func() {
 		in.Close()
 		if err := cmd.Wait(); err != nil {
@@ -68,10 +60,10 @@ func (p *player) do(line string) []string {
 // buffers carry what it sends.
 func TestScript(t *testing.T) {
 	o, file := filepath.Join(t.TempDir(), "script.o"), filepath.Join(t.TempDir(), "out.txt")
-	must(t, run(t, "build", "testdata/script.bpf.c", "-o", o))
-	r := must(t, run(t, "load", "--script", file, o, "--for", "shell:", "--set", "step=3"))
+	must(t, "build", "testdata/script.bpf.c", "-o", o)
+	r := must(t, "load", "--script", file, o, "--for", "shell:", "--set", "step=3")
 	calls, buffers := "", ""
-	for line := range strings.Lines(r.out) {
+	for line := range strings.Lines(r.Stdout) {
 		f := strings.Fields(line)
 		switch {
 		case strings.Contains(line, " calls "):
@@ -121,7 +113,7 @@ func TestScript(t *testing.T) {
 func TestScriptForRelease(t *testing.T) {
 	o := source(t, tracepoint(fmt.Sprintf(core, "pid")))
 	file := filepath.Join(t.TempDir(), "out.txt")
-	must(t, run(t, "load", "--script", file, o, "--for", "4.14.186-perf", "--btf", "/sys/kernel/btf/vmlinux"))
+	must(t, "load", "--script", file, o, "--for", "4.14.186-perf", "--btf", "/sys/kernel/btf/vmlinux")
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +156,7 @@ SEC("tp/sched/sched_switch") int prog(void *ctx) { int x = 1; return bpf_perf_ev
 		t.Run(c.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "out.txt")
 			r := run(t, append([]string{"load", source(t, c.source), "--script", file}, c.flags...)...)
-			if r.status != 125 || !strings.Contains(r.errs, c.message) {
+			if r.Status != 125 || !strings.Contains(r.Stderr, c.message) {
 				t.Error(r)
 			}
 			if _, err := os.Stat(file); !os.IsNotExist(err) {

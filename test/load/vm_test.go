@@ -1,7 +1,6 @@
 package load
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,40 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
+	"bpfd/test/testenv"
 	"bpfd/test/vm"
 )
-
-// machine boots a virtual machine, or skips the test if that cannot be done.
-func machine(t *testing.T, name string) *vm.VM {
-	t.Helper()
-	row, err := vm.RowOf(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tool := range []string{row.QEMU(), "socat"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatalf("%s is not installed", tool)
-			}
-			t.Skipf("this machine has no %s; test/install installs it", tool)
-		}
-	}
-	return vm.Start(t, name)
-}
-
-// script runs a script in the guest.
-func script(t *testing.T, v *vm.VM, text string) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	r, err := v.Run(ctx, text)
-	if err != nil || r.Status != 0 {
-		t.Fatalf("%s: %v: %v", text, err, r)
-	}
-	return r.Stdout
-}
 
 // counted is what the example's map says of a user.
 type counted struct {
@@ -53,9 +22,9 @@ type counted struct {
 // traffic reads the example's map with another run.
 func traffic(t *testing.T, target, dir string, uid int) map[string]int {
 	t.Helper()
-	r := must(t, runAt(t, target, "run", "--", "bpftool", "-j", "map", "dump", "pinned", filepath.Join(bpffs, dir, "maps/traffic")))
+	r := mustAt(t, target, "run", "--", "bpftool", "-j", "map", "dump", "pinned", filepath.Join(bpffs, dir, "maps/traffic"))
 	var list []struct{ Formatted counted }
-	if err := json.Unmarshal([]byte(r.out), &list); err != nil {
+	if err := json.Unmarshal([]byte(r.Stdout), &list); err != nil {
 		t.Fatalf("%v: %v", err, r)
 	}
 	for _, e := range list {
@@ -71,10 +40,10 @@ func traffic(t *testing.T, target, dir string, uid int) map[string]int {
 func example(t *testing.T, target string, uid int, send func()) {
 	dir := pinDir(t)
 	o := filepath.Join(t.TempDir(), "traffic.o")
-	must(t, runAt(t, target, "build", "../../doc/examples/traffic.bpf.c", "-o", o))
-	r := must(t, runAt(t, target, "load", o, "--pin", dir, "--attach"))
+	mustAt(t, target, "build", "../../doc/examples/traffic.bpf.c", "-o", o)
+	r := mustAt(t, target, "load", o, "--pin", dir, "--attach")
 	defer runAt(t, target, "unload", dir)
-	if !strings.Contains(r.out, "attached count_rx: cgroup ") || !strings.Contains(r.out, "attached count_tx: cgroup ") {
+	if !strings.Contains(r.Stdout, "attached count_rx: cgroup ") || !strings.Contains(r.Stdout, "attached count_tx: cgroup ") {
 		t.Error(r)
 	}
 	before := traffic(t, target, dir, uid)
@@ -88,11 +57,11 @@ func example(t *testing.T, target string, uid int, send func()) {
 	if b := after["tx_bytes"] - before["tx_bytes"]; b < 10*100 {
 		t.Errorf("10 packets of 100 bytes and more are counted as %d bytes", b)
 	}
-	u := must(t, runAt(t, target, "unload", dir))
-	if strings.Count(u.out, "removed ") != 5 || u.errs != "" {
+	u := mustAt(t, target, "unload", dir)
+	if strings.Count(u.Stdout, "removed ") != 5 || u.Stderr != "" {
 		t.Error(u)
 	}
-	if l := must(t, runAt(t, target, "ls")); strings.Contains(l.out, "count_rx") {
+	if l := mustAt(t, target, "ls"); strings.Contains(l.Stdout, "count_rx") {
 		t.Errorf("it is still loaded: %v", l)
 	}
 }
@@ -117,29 +86,29 @@ for i in range(10):
 // The example, and a kprobe whose arguments stand in arm64's registers, on a
 // machine of another architecture than this one's.
 func TestARM64(t *testing.T) {
-	v := machine(t, "6.1-arm64")
+	v := vm.Start(t, "6.1-arm64")
 	t.Run("traffic", func(t *testing.T) {
-		example(t, v.Target(), 0, func() { script(t, v, "ping -c 10 -i 0.1 -s 100 127.0.0.1") })
+		example(t, v.Target(), 0, func() { v.Sh(t, "ping -c 10 -i 0.1 -s 100 127.0.0.1") })
 	})
 	t.Run("kprobe", func(t *testing.T) {
 		o := filepath.Join(t.TempDir(), "unlink.o")
-		must(t, runAt(t, v.Target(), "build", "testdata/unlink.bpf.c", "-o", o))
+		mustAt(t, v.Target(), "build", "testdata/unlink.bpf.c", "-o", o)
 		s := startAt(t, v.TargetTCP(), o, "--json")
-		script(t, v, "touch /tmp/removed-by-test && rm /tmp/removed-by-test")
+		v.Sh(t, "touch /tmp/removed-by-test && rm /tmp/removed-by-test")
 		want := `"dfd":-100,"name":"/tmp/removed-by-test"`
-		eventually(t, "the call was not seen", &s.out, func() bool { return strings.Contains(s.out.String(), want) })
+		testenv.Eventually(t, "the call was not seen", func() bool { return strings.Contains(s.out.String(), want) }, &s.out)
 		s.stop(t)
 	})
 	t.Run("script", func(t *testing.T) {
 		// Played into the guest's bpfd as on a device that has no link.
 		o, file := filepath.Join(t.TempDir(), "script.o"), filepath.Join(t.TempDir(), "out.txt")
-		must(t, runAt(t, v.Target(), "build", "testdata/script.bpf.c", "-o", o, "--", `-DEVENT="sched/sched_process_exec"`))
-		must(t, run(t, "load", "--script", file, o, "--for", v.Target()))
+		mustAt(t, v.Target(), "build", "testdata/script.bpf.c", "-o", o, "--", `-DEVENT="sched/sched_process_exec"`)
+		must(t, "load", "--script", file, o, "--for", v.Target())
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		out := script(t, v, "cat >/tmp/commands <<'END'\n"+string(text)+"END\n"+
+		out := v.Sh(t, "cat >/tmp/commands <<'END'\n"+string(text)+"END\n"+
 			"{ cat /tmp/commands; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 1; done; echo BPF_GET_FIRST_KEY 3 4 8 1; } | bpfd")
 		if strings.Contains(out, "ret=-") || strings.Contains(out, "not recognized") {
 			t.Errorf("bpfd says\n%s", out)
@@ -154,19 +123,19 @@ func TestARM64(t *testing.T) {
 // Before Linux 5.15 a tracepoint cannot stay without its loader: that is said,
 // and nothing is left. Programs of cgroups can.
 func TestOldKernel(t *testing.T) {
-	v := machine(t, "5.10-amd64")
+	v := vm.Start(t, "5.10-amd64")
 	dir := pinDir(t)
 	o := source(t, tracepoint(nothing))
 	r := runAt(t, v.Target(), "load", o, "--pin", dir, "--attach")
-	if r.status != 125 || !strings.Contains(r.errs, "the target's kernel cannot keep prog attached without its loader") || !strings.Contains(r.errs, "5.15") {
+	if r.Status != 125 || !strings.Contains(r.Stderr, "the target's kernel cannot keep prog attached without its loader") || !strings.Contains(r.Stderr, "5.15") {
 		t.Error(r)
 	}
-	left := script(t, v, "ls /sys/fs/bpf")
-	l := must(t, runAt(t, v.Target(), "ls"))
-	if strings.Contains(left, dir) || strings.Contains(l.out, " prog ") {
+	left := v.Sh(t, "ls /sys/fs/bpf")
+	l := mustAt(t, v.Target(), "ls")
+	if strings.Contains(left, dir) || strings.Contains(l.Stdout, " prog ") {
 		t.Errorf("something was left: %s%v", left, l)
 	}
-	must(t, runAt(t, v.Target(), "load", o, "--pin", dir))
-	must(t, runAt(t, v.Target(), "unload", dir))
-	example(t, v.Target(), 0, func() { script(t, v, "ping -c 10 -i 0.1 -s 100 127.0.0.1") })
+	mustAt(t, v.Target(), "load", o, "--pin", dir)
+	mustAt(t, v.Target(), "unload", dir)
+	example(t, v.Target(), 0, func() { v.Sh(t, "ping -c 10 -i 0.1 -s 100 127.0.0.1") })
 }

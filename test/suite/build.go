@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"bpfd/test/testenv"
 )
 
 //go:embed programs/*.c
@@ -35,26 +37,18 @@ for source in *.bpf.c; do
 done
 bpftool gen skeleton count.o name count_bpf >count.skel.h
 gcc -O2 -Wall -I. -o count count.c -lbpf`
-	if err := build(dir, "sh", "-c", script); err != nil {
-		return err
+	cmd := exec.Command("sh", "-c", script)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
 	}
 	if err := writeBatch(filepath.Join(dir, "batch")); err != nil {
 		return err
 	}
 	for _, program := range []string{"cilium", "deny"} {
-		if err := build("", "go", "build", "-o", filepath.Join(dir, program), "bpfd/test/suite/programs/"+program); err != nil {
+		if err := testenv.Build(filepath.Join(dir, program), "bpfd/test/suite/programs/"+program); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func build(dir string, command ...string) error {
-	cmd := exec.Command(command[0], command[1:]...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%q: %w: %s", command, err, out)
 	}
 	return nil
 }

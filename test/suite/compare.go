@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"bpfd/test/testenv"
 )
 
 // reasons are why tools fail natively on kernels that lack something: what they
@@ -45,7 +47,7 @@ func mask(s string) string { return numbers.ReplaceAllString(s, " N") }
 var causes = regexp.MustCompile(`(?m)^bpfctl: \S+: .*\n`)
 
 // judge compares two runs of a row. The error is what differs.
-func judge(row Row, native, remote Outcome) (Result, error) {
+func judge(row Row, native, remote testenv.Outcome) (Result, error) {
 	// What bpfctl says the target lacks is no word of the tool's.
 	remote.Stderr = causes.ReplaceAllString(remote.Stderr, "")
 	result := Result{Row: row.Family + "/" + row.Name, Native: "runs", Remote: "runs", Why: row.Remark}
@@ -83,7 +85,7 @@ func judge(row Row, native, remote Outcome) (Result, error) {
 
 // judgeAlone judges a run on a target that has no tools to compare with. A row
 // that fails must say what is wanted.
-func judgeAlone(row Row, remote Outcome) (Result, error) {
+func judgeAlone(row Row, remote testenv.Outcome) (Result, error) {
 	result := Result{Row: row.Family + "/" + row.Name, Native: notThere, Remote: "runs", Why: row.Remark}
 	said := remote.Stdout
 	if row.Fails {
@@ -99,7 +101,7 @@ func judgeAlone(row Row, remote Outcome) (Result, error) {
 }
 
 // differ compares a run that was successful natively.
-func (row Row) differ(native, remote Outcome) error {
+func (row Row) differ(native, remote testenv.Outcome) error {
 	if native.Stdout == "" && native.Stderr == "" {
 		return fmt.Errorf("nothing was printed, so that nothing was compared")
 	}
@@ -152,7 +154,7 @@ func matchesAny(s string, exprs []string) bool {
 }
 
 // reason returns why a native run failed, or "" if it is not known.
-func reason(o Outcome) string {
+func reason(o testenv.Outcome) string {
 	for _, r := range reasons {
 		if regexp.MustCompile("(?m)" + r.says).MatchString(o.Stderr + o.Stdout) {
 			return r.means

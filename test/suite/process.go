@@ -1,16 +1,16 @@
 package suite
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os/exec"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
+
+	"bpfd/test/testenv"
 )
 
 const (
@@ -26,16 +26,6 @@ const (
 	again = 3 * time.Second
 )
 
-// Outcome is what a run leaves.
-type Outcome struct {
-	Stdout, Stderr string
-	Status         int // as a shell says it: 128+N for signal N
-}
-
-func (o Outcome) String() string {
-	return fmt.Sprintf("status %d\n--- stdout\n%.1500s\n--- stderr\n%.1500s", o.Status, o.Stdout, o.Stderr)
-}
-
 // command is what is to be started.
 type command struct {
 	ctx   context.Context
@@ -46,7 +36,7 @@ type command struct {
 // process is a command that was started.
 type process struct {
 	cmd       *exec.Cmd
-	out, errs buffer
+	out, errs testenv.Buffer
 	ended     chan struct{}
 	err       error  // of Wait; valid when ended is closed
 	said      string // its first line, if startProcess waited for it
@@ -104,10 +94,10 @@ func (p *process) stop() {
 
 // run runs a command. With until, it is interrupted when each expression has
 // matched, or has had the time to.
-func (c command) run(until []string) (Outcome, error) {
+func (c command) run(until []string) (testenv.Outcome, error) {
 	p, err := c.start()
 	if err != nil {
-		return Outcome{}, err
+		return testenv.Outcome{}, err
 	}
 	if until != nil {
 		p.await(until)
@@ -116,16 +106,12 @@ func (c command) run(until []string) (Outcome, error) {
 	}
 	<-p.ended
 	if exit := (*exec.ExitError)(nil); p.err != nil && !errors.As(p.err, &exit) {
-		return Outcome{}, fmt.Errorf("%q: %w\n%.2000s\n%.2000s", c.args, p.err, p.out.String(), p.errs.String())
+		return testenv.Outcome{}, fmt.Errorf("%q: %w\n%.2000s\n%.2000s", c.args, p.err, p.out.String(), p.errs.String())
 	}
 	if c.ctx.Err() != nil {
-		return Outcome{}, fmt.Errorf("%q did not end in %v\n%.2000s\n%.2000s", c.args, limit, p.out.String(), p.errs.String())
+		return testenv.Outcome{}, fmt.Errorf("%q did not end in %v\n%.2000s\n%.2000s", c.args, limit, p.out.String(), p.errs.String())
 	}
-	status := p.cmd.ProcessState.ExitCode()
-	if w, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && w.Signaled() {
-		status = 128 + int(w.Signal())
-	}
-	return Outcome{p.out.String(), p.errs.String(), status}, nil
+	return testenv.Outcome{Stdout: p.out.String(), Stderr: p.errs.String(), Status: testenv.Status(p.cmd.ProcessState)}, nil
 }
 
 // interrupt sends SIGINT until the process has ended, or its time is over.
@@ -169,22 +155,4 @@ func unmatched(s string, exprs []string) string {
 		}
 	}
 	return ""
-}
-
-// buffer is what a running command has printed so far.
-type buffer struct {
-	mu sync.Mutex // protects b
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

@@ -32,6 +32,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"bpfd/test/testenv"
 )
 
 // Compare says how much alike two outputs must be.
@@ -243,7 +245,7 @@ func (r *runner) filled(row Row) (Row, string) {
 }
 
 // script runs a shell script natively on the target.
-func (r *runner) script(t *testing.T, script string) Outcome {
+func (r *runner) script(t *testing.T, script string) testenv.Outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -258,7 +260,7 @@ func (r *runner) script(t *testing.T, script string) Outcome {
 }
 
 // run runs a row's tool once.
-func (r *runner) run(t *testing.T, row Row, remotely bool) Outcome {
+func (r *runner) run(t *testing.T, row Row, remotely bool) testenv.Outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()

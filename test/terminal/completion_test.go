@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"bpfd/test/testenv"
 )
 
 // Each shell completes the name of a target with what "bpfctl completion" prints
@@ -30,7 +32,7 @@ func TestCompletion(t *testing.T) {
 		{"fish", []string{"--no-config", "-i"}, "function fish_prompt; echo -n '" + prompt + "'; end; bpfctl completion fish | source"},
 	} {
 		t.Run(c.shell, func(t *testing.T) {
-			need(t, c.shell)
+			testenv.Need(t, c.shell)
 			console := open(t, env, append([]string{c.shell}, c.args...)...)
 			console.keys(c.setup + "; echo set' 'up\n")
 			console.expect("set up")

@@ -3,51 +3,27 @@
 package terminal
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"bpfd/test/testenv"
+
 	"github.com/creack/pty"
 )
 
-var bpfctl = absolute("../../bin/bpfctl")
-
-func absolute(path string) string {
-	p, err := filepath.Abs(path)
-	if err != nil {
-		panic(err)
-	}
-	return p
-}
+var bpfctl = testenv.Bin("bpfctl")
 
 func TestMain(m *testing.M) {
-	if _, err := os.Stat(bpfctl); err != nil || os.Geteuid() != 0 {
-		fmt.Fprintln(os.Stderr, "these tests need bin/bpfctl, which make builds, and root")
-		os.Exit(1)
-	}
 	// Who started us may ignore these, as nohup(1) does: what runs on a
 	// terminal does not.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT)
-	os.Exit(m.Run())
-}
-
-// need skips the test where a program is missing, except in CI.
-func need(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err == nil {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatal(program, "is not installed")
-	}
-	t.Skip(program, "is not installed")
+	testenv.Main(m, "bpfctl")
 }
 
 // What a key sends.
@@ -101,7 +77,7 @@ const prompt = "ready> "
 // shell opens a console with a shell that has job control.
 func shell(t *testing.T) *console {
 	t.Helper()
-	need(t, "bash")
+	testenv.Need(t, "bash")
 	c := open(t, []string{"PS1=" + prompt, "PROMPT_COMMAND="}, "bash", "--norc", "--noprofile", "--noediting", "-i")
 	c.expect(prompt)
 	return c
@@ -186,11 +162,8 @@ func (c *console) wait() int {
 	timer := time.AfterFunc(patience, func() { c.cmd.Process.Kill() })
 	defer timer.Stop()
 	c.cmd.Wait()
-	if s := c.cmd.ProcessState.Sys().(syscall.WaitStatus); s.Signaled() {
-		return 128 + int(s.Signal())
-	}
-	return c.cmd.ProcessState.ExitCode()
+	return testenv.Status(c.cmd.ProcessState)
 }
 
 // remotely is a command line that runs a tool through bpfctl.
-func remotely(tool string) string { return bpfctl + " run -t shell: -- " + tool }
+func remotely(tool string) string { return strings.Join(testenv.Remote("shell:", tool), " ") }

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"bpfd/test/testenv"
+
 	"github.com/creack/pty"
 )
 
@@ -34,7 +36,7 @@ func session(t *testing.T, command, up string) (shown, status string) {
 func TestInterrupt(t *testing.T) {
 	for _, tool := range tools {
 		t.Run(tool.name, func(t *testing.T) {
-			need(t, tool.program)
+			testenv.Need(t, tool.program)
 			want, status := session(t, tool.command, tool.up)
 			if status != tool.status {
 				t.Fatalf("natively: status %s, shown %q", status, want)
@@ -111,13 +113,13 @@ func TestBackground(t *testing.T) {
 
 // The tool sees the window's size and hears of a new one.
 func TestWindowSize(t *testing.T) {
-	c := open(t, nil, bpfctl, "run", "-t", "shell:", "--", "/usr/bin/python3", "-c", `
+	c := open(t, nil, testenv.Remote("shell:", "/usr/bin/python3", "-c", `
 import os, signal
 def show(*_): print(*os.get_terminal_size(), flush=True)
 signal.signal(signal.SIGWINCH, show)
 show()
 while True: signal.pause()
-`)
+`)...)
 	c.expect("80 24\n")
 	for _, size := range []pty.Winsize{{Rows: 50, Cols: 132}, {Rows: 10, Cols: 40}} {
 		if err := pty.Setsize(c.tty, &size); err != nil {
@@ -135,8 +137,8 @@ while True: signal.pause()
 func TestSignals(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
 		t.Run(sig.String(), func(t *testing.T) {
-			c := open(t, nil, bpfctl, "run", "-t", "shell:", "--", "sh", "-c", fmt.Sprintf(
-				`trap 'echo got it' %d; echo up; n=0; while [ $n -lt 2 ]; do read line && n=$((n+1)) && echo "<$line>"; done; exit 9`, sig))
+			c := open(t, nil, testenv.Remote("shell:", "sh", "-c", fmt.Sprintf(
+				`trap 'echo got it' %d; echo up; n=0; while [ $n -lt 2 ]; do read line && n=$((n+1)) && echo "<$line>"; done; exit 9`, sig))...)
 			c.expect("up\n")
 			c.cmd.Process.Signal(sig)
 			c.expect("got it\n")
@@ -151,7 +153,7 @@ func TestSignals(t *testing.T) {
 			}
 		})
 		t.Run(sig.String()+" by default", func(t *testing.T) {
-			c := open(t, nil, bpfctl, "run", "-t", "shell:", "--", "sh", "-c", "echo up; exec sleep 1000")
+			c := open(t, nil, testenv.Remote("shell:", "sh", "-c", "echo up; exec sleep 1000")...)
 			c.expect("up\n")
 			c.cmd.Process.Signal(sig)
 			if status := c.wait(); status != 128+int(sig) {
@@ -164,8 +166,8 @@ func TestSignals(t *testing.T) {
 // When the terminal goes, the tool gets SIGHUP.
 func TestHangup(t *testing.T) {
 	note := t.TempDir() + "/note"
-	c := open(t, nil, bpfctl, "run", "-t", "shell:", "--", "sh", "-c",
-		"trap 'echo hung up >"+note+"; exit 5' HUP; echo up; while :; do sleep 0.05; done")
+	c := open(t, nil, testenv.Remote("shell:", "sh", "-c",
+		"trap 'echo hung up >"+note+"; exit 5' HUP; echo up; while :; do sleep 0.05; done")...)
 	c.expect("up\n")
 	c.tty.Close()
 	if status := c.wait(); status != 5 {
@@ -186,7 +188,7 @@ const resumed = `/usr/bin/python3 -c "import signal, time; signal.signal(signal.
 func TestShell(t *testing.T) {
 	for _, name := range []string{"bash", "dash"} {
 		t.Run(name, func(t *testing.T) {
-			need(t, name)
+			testenv.Need(t, name)
 			c := shell(t)
 			// No line is to be wrapped.
 			if err := pty.Setsize(c.tty, &pty.Winsize{Rows: 24, Cols: 400}); err != nil {

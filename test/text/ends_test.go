@@ -9,22 +9,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
+
+	"bpfd/test/testenv"
 
 	"golang.org/x/sys/unix"
 )
-
-// eventually waits for what takes no time worth speaking of.
-func eventually(t *testing.T, complaint string, ok func() bool) {
-	t.Helper()
-	for range 1200 {
-		if ok() {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatal(complaint)
-}
 
 // lives says whether a process has not ended; its parent may not have noticed.
 func lives(pid string) bool {
@@ -80,20 +69,10 @@ func TestKilled(t *testing.T) {
 			dir := t.TempDir()
 			mark := fmt.Sprintf("k%d_%d", os.Getpid(), len(name))
 			cmd := exec.Command(bpfctl, "text", "-t", watched(dir, ""))
-			in, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
+			in, out := testenv.Piped(t, cmd)
 			defer in.Close()
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
 			go strings.NewReplacer("MARK", mark, "PROGRAM", program(1), "PID", fmt.Sprint(cmd.Process.Pid)).WriteString(in, objects+c.commands)
-			client := &oldClient{t: t, tty: out.(*os.File)}
+			client := &oldClient{t: t, tty: out}
 			client.expect(c.until)
 			if n := names(t, mark); n != 2 {
 				t.Errorf("%d objects are there", n)
@@ -101,8 +80,8 @@ func TestKilled(t *testing.T) {
 			pid := pidOf(t, dir)
 			cmd.Process.Kill()
 			cmd.Wait()
-			eventually(t, "bpfd is still there", func() bool { return !lives(pid) })
-			eventually(t, "what it made is still there", func() bool { return names(t, mark) == 0 })
+			testenv.Eventually(t, "bpfd is still there", func() bool { return !lives(pid) })
+			testenv.Eventually(t, "what it made is still there", func() bool { return names(t, mark) == 0 })
 		})
 	}
 }
@@ -115,7 +94,7 @@ func TestConversationKilled(t *testing.T) {
 			dir := t.TempDir()
 			cmd := exec.Command(bpfctl, "text", "-t", watched(dir, before))
 			cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+dir)
-			tty, _ := terminal(t, cmd)
+			tty, _, _ := terminal(t, cmd)
 			c := &oldClient{t: t, tty: tty}
 			c.expect("bpfd> ")
 			tty.WriteString("BPF_CREATE_MAP 1 4 8 100 0\r")
@@ -125,7 +104,7 @@ func TestConversationKilled(t *testing.T) {
 			pid := pidOf(t, dir)
 			cmd.Process.Kill()
 			cmd.Wait()
-			eventually(t, "bpfd is still there", func() bool { return !lives(pid) })
+			testenv.Eventually(t, "bpfd is still there", func() bool { return !lives(pid) })
 		})
 	}
 }
@@ -135,24 +114,8 @@ func start(t *testing.T, before string) (cmd *exec.Cmd, in io.WriteCloser, c *ol
 	t.Helper()
 	// A shell cannot end the ignoring of what its parent ignores.
 	cmd = exec.Command("env", "--default-signal=HUP,INT", "sh", "-c", before+"exec "+bpfd)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	limit := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
-	t.Cleanup(func() {
-		limit.Stop()
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	c = &oldClient{t: t, tty: out.(*os.File)}
+	in, out := testenv.Piped(t, cmd)
+	c = &oldClient{t: t, tty: out}
 	c.expect("STARTED_BPFD\n")
 	return cmd, in, c
 }
@@ -184,7 +147,7 @@ func TestSignals(t *testing.T) {
 				c.expect("ret=3\nEND_BPFD_OUTPUT\n")
 				if name == "output" {
 					fd := int(c.tty.Fd())
-					eventually(t, "the pipe is not full", func() bool {
+					testenv.Eventually(t, "the pipe is not full", func() bool {
 						n, _ := unix.IoctlGetInt(fd, unix.TIOCINQ)
 						return n >= 60<<10
 					})

@@ -17,53 +17,34 @@ import (
 	"testing"
 	"time"
 
+	"bpfd/test/testenv"
+
+	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 )
 
-var bpfctl, bpfd = absolute("../../bin/bpfctl"), absolute("../../bin/bpfd")
+var bpfctl, bpfd = testenv.Bin("bpfctl"), testenv.Bin("bpfd")
 
-func absolute(path string) string {
-	p, err := filepath.Abs(path)
-	if err != nil {
-		panic(err)
-	}
-	return p
-}
+func TestMain(m *testing.M) { testenv.Main(m, "bpfctl", "bpfd") }
 
-func TestMain(m *testing.M) {
-	if _, err := os.Stat(bpfd); err != nil || os.Geteuid() != 0 {
-		fmt.Fprintln(os.Stderr, "these tests need bin/bpfd, which make builds, and root")
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
-}
-
-// terminal starts a program on a pseudo-terminal, of which both ends are returned.
-func terminal(t *testing.T, cmd *exec.Cmd) (master, slave *os.File) {
+// terminal starts a program on a pseudo-terminal, of which both ends are
+// returned, and the modes that it had before.
+func terminal(t *testing.T, cmd *exec.Cmd) (master, slave *os.File, before *unix.Termios) {
 	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	master, slave, err := pty.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+	if before, err = unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS); err != nil {
 		t.Fatal(err)
 	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The descriptors block from here on, Fd has seen to that.
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	// Without this end a read of the other fails when the program ends.
-	limit := time.AfterFunc(time.Minute, func() {
+	limit := time.AfterFunc(testenv.Limit, func() {
 		cmd.Process.Kill()
 		slave.Close()
 	})
@@ -74,7 +55,7 @@ func terminal(t *testing.T, cmd *exec.Cmd) (master, slave *os.File) {
 		slave.Close()
 		master.Close()
 	})
-	return master, slave
+	return master, slave, before
 }
 
 // oldClient does what the clients of 2018 and 2019 do, by way of pexpect.
@@ -153,11 +134,7 @@ func key(i byte) string { return base64.StdEncoding.EncodeToString([]byte{i, 0, 
 // TestOldClient: a session as those of then have it, over a terminal.
 func TestOldClient(t *testing.T) {
 	cmd := exec.Command(bpfd)
-	tty, slave := terminal(t, cmd)
-	before, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tty, slave, before := terminal(t, cmd)
 	c := &oldClient{t: t, tty: tty}
 	c.expect("STARTED_BPFD")
 	c.expect("\n")
@@ -211,8 +188,7 @@ func TestTerminalRestored(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cmd := exec.Command(bpfd)
-			tty, slave := terminal(t, cmd)
-			before, _ := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
+			tty, slave, before := terminal(t, cmd)
 			client := &oldClient{t: t, tty: tty}
 			client.expect("STARTED_BPFD")
 			if c.command != "" {
@@ -314,20 +290,10 @@ func TestNothingSaid(t *testing.T) {
 // TestMemory: a line of 60 MiB takes no more than three times that.
 func TestMemory(t *testing.T) {
 	cmd := exec.Command(bpfd)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out := testenv.Piped(t, cmd)
 	const size = 60 << 20
 	io.WriteString(in, "BPF_CREATE_MAP 1 4 4 10 0\nBPF_UPDATE_ELEM 3 "+key(1)+" 4 "+strings.Repeat("AAAA", size/4-20)+" 4 0\n")
-	c := &oldClient{t: t, tty: out.(*os.File)}
+	c := &oldClient{t: t, tty: out}
 	c.expect("ret=3")
 	c.expect("bpf_update_elem: ret=-1")
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
@@ -352,7 +318,7 @@ func TestConversation(t *testing.T) {
 	cmd := exec.Command(bpfctl, "text", "-t", "shell:")
 	state := t.TempDir()
 	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
-	tty, slave := terminal(t, cmd)
+	tty, slave, _ := terminal(t, cmd)
 	c := &oldClient{t: t, tty: tty}
 	c.expect("bpfd> ")
 	press := func(keys string) {
@@ -401,14 +367,8 @@ func TestInterrupt(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(bpfctl, "text", "-t", "shell:echo $$ >"+pid+"; exec "+bpfd, file)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	c := &oldClient{t: t, tty: out.(*os.File)}
+	out := testenv.Output(t, cmd)
+	c := &oldClient{t: t, tty: out}
 	c.expect("ret=3\nEND_BPFD_OUTPUT\n")
 	cmd.Process.Signal(os.Interrupt)
 	cmd.Wait()
@@ -434,14 +394,8 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(bpfctl, "text", "-t", "shell:", "../../doc/examples/opensnoop-tracepoint.txt")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	c := &oldClient{t: t, tty: out.(*os.File)}
+	out := testenv.Output(t, cmd)
+	c := &oldClient{t: t, tty: out}
 	c.expect("bpf_attach_tracepoint: ret=7\n")
 	opens(t, marker, 0)
 	opens(t, marker, 1)

@@ -11,31 +11,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
+	"bpfd/test/testenv"
 	"bpfd/test/vm"
 )
-
-// limit is how long a guest may take on a busy machine.
-const limit = 5 * time.Minute
-
-// boot starts a guest whose kernel has kprobes.
-func boot(t *testing.T, name string) *vm.VM {
-	t.Helper()
-	row, err := vm.RowOf(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, program := range []string{row.QEMU(), "socat"} {
-		if _, err := exec.LookPath(program); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatalf("%s is not installed", program)
-			}
-			t.Skipf("this machine has no %s; test/install installs it", program)
-		}
-	}
-	return vm.Start(t, name)
-}
 
 // play has bpfctl play a file of commands in a guest.
 func play(t *testing.T, ctx context.Context, v *vm.VM, commands string) string {
@@ -87,18 +66,18 @@ func checkAnnouncement(t *testing.T, out string) {
 
 // TestAnnouncement: the example of 2017 runs on a kernel with kprobes.
 func TestAnnouncement(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Limit)
 	defer cancel()
-	v := boot(t, "6.1-amd64")
+	v := vm.Start(t, "6.1-amd64")
 	opened(t, v)
 	checkAnnouncement(t, play(t, ctx, v, announcement(t)))
 }
 
 // TestARM64: what a guest of another architecture is booted for once.
 func TestARM64(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Limit)
 	defer cancel()
-	v := boot(t, "6.1-arm64")
+	v := vm.Start(t, "6.1-arm64")
 	opened(t, v)
 	t.Run("kprobes", func(t *testing.T) { kprobes(t, ctx, v) })
 	t.Run("announcement", func(t *testing.T) {
@@ -125,18 +104,8 @@ func kprobes(t *testing.T, ctx context.Context, v *vm.VM) {
 	// bpfd mounts what is missing for itself alone.
 	const definitions = "mount -t tracefs tracefs /sys/kernel/tracing; cat /sys/kernel/tracing/kprobe_events"
 	cmd := exec.CommandContext(ctx, bpfctl, "text", "-t", v.TargetTCP())
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	c := &oldClient{t: t, tty: out.(*os.File)}
+	in, out := testenv.Piped(t, cmd)
+	c := &oldClient{t: t, tty: out}
 	tell := func(line string) []string {
 		io.WriteString(in, line+"\n")
 		return strings.Split(c.expect("END_BPFD_OUTPUT\n"), "\n")

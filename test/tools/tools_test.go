@@ -4,8 +4,6 @@ package tools
 
 import (
 	"flag"
-	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -14,16 +12,11 @@ import (
 	"testing"
 
 	"bpfd/test/suite"
+	"bpfd/test/testenv"
 )
-
-const bpfctl = "../../bin/bpfctl"
 
 // TestShell runs all rows.
 func TestShell(t *testing.T) {
-	path, err := filepath.Abs(bpfctl)
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
 	if err := suite.BuildPrograms(dir); err != nil {
 		t.Fatalf("test/install installs what is needed: %v", err)
@@ -31,7 +24,7 @@ func TestShell(t *testing.T) {
 	suite.Run(t, suite.Target{
 		Name:     "shell",
 		URL:      "shell:",
-		Bpfctl:   path,
+		Bpfctl:   testenv.Bin("bpfctl"),
 		Dir:      dir,
 		Env:      []string{"BCC_KERNEL_SOURCE=" + headers(t)},
 		Parallel: parallel,
@@ -61,7 +54,7 @@ func rows() []suite.Row {
 // lacks skips what is not on this machine, except in CI, where everything was
 // installed: there such a row fails.
 func lacks(row suite.Row) string {
-	if _, err := exec.LookPath(row.Args[0]); err != nil && !strings.HasPrefix(row.Args[0], "{") && os.Getenv("CI") == "" {
+	if _, err := exec.LookPath(row.Args[0]); err != nil && !strings.HasPrefix(row.Args[0], "{") && !testenv.CI {
 		return "this machine has no " + row.Args[0] + "; test/install installs it"
 	}
 	return ""
@@ -76,10 +69,7 @@ func TestAllTools(t *testing.T) {
 	for _, pkg := range []string{"libbpf-tools", "bpfcc-tools", "bpftrace", "bpftool"} {
 		files, err := exec.Command("dpkg", "-L", pkg).Output()
 		if err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatalf("%s is not installed", pkg)
-			}
-			t.Skipf("this machine has no %s; test/install installs it", pkg)
+			testenv.Missing(t, pkg)
 		}
 		programs := 0
 		for _, file := range strings.Fields(string(files)) {
@@ -117,43 +107,16 @@ const parallel = 6
 func TestMain(m *testing.M) {
 	flag.Parse()
 	flag.Set("test.parallel", strconv.Itoa(parallel))
-	if _, err := os.Stat(bpfctl); err != nil {
-		fmt.Fprintln(os.Stderr, "the tests of tools need bin/bpfctl: run make")
-		os.Exit(1)
-	}
-	if os.Geteuid() != 0 {
-		fmt.Fprintln(os.Stderr, "the tests of tools load BPF programs natively: run them as root")
-		os.Exit(1)
-	}
-	// bpftrace and bcc need these natively as well.
-	for _, m := range []struct{ kind, dir, has string }{
-		{"tracefs", "/sys/kernel/tracing", "events"},
-		{"debugfs", "/sys/kernel/debug", "tracing"},
-	} {
-		if _, err := os.Stat(filepath.Join(m.dir, m.has)); err != nil {
-			exec.Command("mount", "-t", m.kind, m.kind, m.dir).Run()
-		}
-	}
-	if exec.Command("mountpoint", "-q", "/sys/fs/bpf").Run() != nil {
-		exec.Command("mount", "-t", "bpf", "bpf", "/sys/fs/bpf").Run()
-	}
-	os.Exit(m.Run())
+	testenv.Main(m, "bpfctl")
 }
 
 // headers returns a tree of kernel headers in the form that BCC_KERNEL_SOURCE
 // wants: Debian splits it in two.
 func headers(t *testing.T) string {
 	t.Helper()
-	arch, _ := filepath.Glob("/usr/src/linux-headers-*-amd64")
-	common, _ := filepath.Glob("/usr/src/linux-headers-*-common")
-	if len(arch) == 0 || len(common) == 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("no kernel headers are installed")
-		}
-		t.Skip("this machine has no Debian kernel headers; test/install installs them")
-	}
+	common, amd64 := testenv.Headers(t)
 	dir := t.TempDir()
-	for _, tree := range []string{common[0], arch[0]} {
+	for _, tree := range []string{common, amd64} {
 		if out, err := exec.Command("cp", "-rsf", tree+"/.", dir).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}

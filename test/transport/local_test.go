@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"bpfd/test/testenv"
 )
 
 var peer string // the path of the built peer
@@ -21,6 +23,7 @@ func withPeer(m *testing.M) int {
 	if peer = os.Getenv(peerVariable); peer != "" {
 		return m.Run()
 	}
+	testenv.Built("bpfctl")
 	dir, err := os.MkdirTemp("", "bpfd-transport-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -28,14 +31,15 @@ func withPeer(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	peer = filepath.Join(dir, "peer")
-	cmd := exec.Command("go", "build", "-ldflags", "-s -w", "-o", peer, "./peer")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+	if err := testenv.Build(peer, "./peer", stripped); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
 }
+
+// stripped makes a program short, which is pushed over slow links.
+const stripped = "GOFLAGS=-ldflags=-s"
 
 func TestShell(t *testing.T) { suite(t, "shell:exec "+peer) }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"bpfd/internal/transport"
+	"bpfd/test/testenv"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,11 +37,7 @@ func push(t *testing.T, dir string) (string, error) {
 func TestPushShells(t *testing.T) {
 	for _, shell := range []string{"dash", "bash", "busybox sh", "mksh", "zsh", "fish", "tcsh"} {
 		t.Run(shell, func(t *testing.T) {
-			program, err := exec.LookPath(strings.Fields(shell)[0])
-			need(t, shell, program)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Need(t, strings.Fields(shell)[0])
 			local(t, shell)
 			dir := t.TempDir()
 			target := parse(t, "ssh://host?path="+dir)

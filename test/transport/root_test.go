@@ -8,9 +8,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"bpfd/test/testenv"
 
 	"github.com/creack/pty"
 )
@@ -21,8 +22,7 @@ const login = "bpfd-test"
 // and returns the target's URL.
 func ordinary(t *testing.T, how string) string {
 	t.Helper()
-	need(t, "sudo", "/usr/bin/sudo")
-	need(t, "bin/bpfctl (run make)", bpfctl)
+	testenv.Need(t, "sudo")
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to make a user")
 	}
@@ -39,8 +39,8 @@ func TestBecomeRoot(t *testing.T) {
 		t.Run(c.how+" by "+c.option, func(t *testing.T) {
 			dir := t.TempDir() // nobody but root may write to it
 			url := ordinary(t, c.how) + "?path=" + dir + "&su=" + c.option
-			if out, err := run(t, "run", "-t", url, "--", "bpftool", "feature", "probe", "kernel"); err != nil || !strings.Contains(out, "eBPF program_type tracepoint is available") {
-				t.Errorf("%q, %v", out, err)
+			if o := testenv.RunRemote(t, url, "bpftool", "feature", "probe", "kernel"); o.Status != 0 || !strings.Contains(o.Stdout, "eBPF program_type tracepoint is available") {
+				t.Error(o)
 			}
 			if found, _ := filepath.Glob(dir + "/bpfd-0/bpfd-*"); len(found) != 1 {
 				t.Errorf("pushed %q", found)
@@ -57,14 +57,14 @@ func TestCannotBecomeRoot(t *testing.T) {
 		"sudo": "cannot become root on the target by sudo: sudo: a password is required",
 		"su":   "cannot become root on the target by su: Password: su: Authentication failure",
 	} {
-		out, err := run(t, "run", "-t", url+"?su="+option, "--", "true")
-		if err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("su=%s: %q, %v; want %q", option, out, err, says)
+		o := testenv.RunRemote(t, url+"?su="+option, "true")
+		if o.Status == 0 || !strings.Contains(o.Stderr, says) {
+			t.Errorf("su=%s: %v; want %q", option, o, says)
 		}
 	}
 	t.Cleanup(func() { exec.Command(bpfctl, "agent", "rm", "-t", url+"?su=none&path=/tmp").Run() })
-	if out, err := run(t, "ps", "-t", url+"?su=none&path=/tmp"); err != nil || !strings.Contains(out, "sshd") {
-		t.Errorf("su=none: %q, %v", out, err)
+	if o := testenv.Run(t, bpfctl, "ps", "-t", url+"?su=none&path=/tmp"); o.Status != 0 || !strings.Contains(o.Stdout, "sshd") {
+		t.Errorf("su=none: %v", o)
 	}
 }
 
@@ -79,7 +79,7 @@ func TestPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer terminal.Close()
-	kill := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() })
+	kill := time.AfterFunc(testenv.Limit, func() { cmd.Process.Kill() })
 	defer kill.Stop()
 	screen := bufio.NewReader(terminal)
 	asked, err := screen.ReadString(':')
@@ -105,9 +105,8 @@ func TestPassword(t *testing.T) {
 func TestPasswordWithoutTerminal(t *testing.T) {
 	url := ordinary(t, "sudo")
 	t.Setenv("BPFD_SSH", os.Getenv("BPFD_SSH")+" -o PubkeyAuthentication=no")
-	cmd := exec.Command(bpfctl, "run", "-t", url, "--", "true")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if out, err := output(cmd); err == nil || !strings.Contains(err.Error(), "Permission denied") {
-		t.Errorf("%q, %v", out, err)
+	o := testenv.Run(t, append([]string{"setsid", "--wait"}, testenv.Remote(url, "true")...)...)
+	if o.Status == 0 || !strings.Contains(o.Stderr, "Permission denied") {
+		t.Error(o)
 	}
 }

@@ -9,7 +9,8 @@ import (
 	"os/user"
 	"path/filepath"
 	"testing"
-	"time"
+
+	"bpfd/test/testenv"
 )
 
 // sshd is a real sshd of this machine on a port of its own.
@@ -23,7 +24,7 @@ type sshd struct {
 // is the path of the user's public key.
 func startSSHD(t *testing.T, wrap func(key string) []string) *sshd {
 	t.Helper()
-	need(t, "openssh-server", "/usr/sbin/sshd")
+	testenv.Need(t, "/usr/sbin/sshd")
 	if os.Geteuid() == 0 {
 		os.MkdirAll("/run/sshd", 0o755) // what its init script makes
 	}
@@ -69,7 +70,13 @@ UserKnownHostsFile %[1]s/known_hosts
 			t.Logf("sshd says: %s", log.String())
 		}
 	})
-	waitPort(t, port)
+	testenv.Retry(t, func() error {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
 	t.Setenv("BPFD_SSH", "ssh -F "+filepath.Join(dir, "config"))
 	u, err := user.Current()
 	if err != nil {
@@ -96,20 +103,6 @@ func freePort(t *testing.T) int {
 	}
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
-}
-
-// waitPort waits until something listens.
-func waitPort(t *testing.T, port int) {
-	t.Helper()
-	for range 200 {
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			c.Close()
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Fatalf("nothing listens on port %d", port)
 }
 
 func TestSSH(t *testing.T) {

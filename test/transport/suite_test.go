@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 
 	"bpfd/internal/sys"
 	"bpfd/internal/transport"
+	"bpfd/test/testenv"
 )
 
 // bulk is how much the large transfers move.
@@ -204,17 +204,13 @@ func hold(t *testing.T, url string) (*transport.Conn, int) {
 // gone waits until a process on the target has ended.
 func gone(t *testing.T, url string, pid int) {
 	t.Helper()
-	for range 300 {
+	testenv.Eventually(t, fmt.Sprintf("process %d on the target is still there", pid), func() bool {
 		conn := dial(t, url)
 		say(t, conn, "alive %d", pid)
 		alive := line(t, conn) == "true"
 		finish(t, conn)
-		if !alive {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Errorf("process %d on the target is still there", pid)
+		return !alive
+	})
 }
 
 func cut(t *testing.T, url string) {
@@ -238,16 +234,4 @@ func parallel(t *testing.T, url string) {
 	for range 8 {
 		wg.Go(func() { echo(t, url, 1<<20) })
 	}
-}
-
-// need skips a test without a program, and fails it where all must be there.
-func need(t *testing.T, program, path string) {
-	t.Helper()
-	if _, err := os.Stat(path); err == nil {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatalf("%s is not installed", program)
-	}
-	t.Skipf("%s is not installed", program)
 }

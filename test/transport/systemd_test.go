@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -9,12 +8,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"bpfd/internal/mtls"
+	"bpfd/test/testenv"
 
 	"github.com/creack/pty"
 )
@@ -23,16 +22,13 @@ import (
 // own. Its network is another one as well.
 type systemd struct {
 	pid string // of its first process, here
-
-	mu  sync.Mutex // protects what follows
-	log bytes.Buffer
+	log testenv.Buffer
 }
 
 // startSystemd starts a systemd for which bpfd was installed by "make install".
 func startSystemd(t *testing.T) *systemd {
 	t.Helper()
-	need(t, "systemd", "/lib/systemd/systemd")
-	need(t, "bin/bpfctl (run make)", bpfctl)
+	testenv.Need(t, "/lib/systemd/systemd")
 	if os.Geteuid() != 0 {
 		t.Skip("a systemd of our own needs root")
 	}
@@ -52,7 +48,7 @@ func startSystemd(t *testing.T) *systemd {
 	logged := make(chan struct{})
 	go func() {
 		defer close(logged)
-		io.Copy(s, console) // until the last process has closed it
+		io.Copy(&s.log, console) // until the last process has closed it
 	}()
 	t.Cleanup(func() {
 		s.kill()
@@ -60,40 +56,18 @@ func startSystemd(t *testing.T) *systemd {
 		console.Close()
 		<-logged
 		if t.Failed() {
-			t.Logf("systemd says: %s", s.said())
+			t.Logf("systemd says: %s", s.log.String())
 		}
 	})
-	s.await(t, "Startup finished")
+	testenv.Eventually(t, "systemd has not started", func() bool {
+		return strings.Contains(s.log.String(), "Startup finished")
+	}, &s.log)
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.pid = strings.TrimSpace(string(children))
 	return s
-}
-
-func (s *systemd) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.Write(p)
-}
-
-func (s *systemd) said() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.String()
-}
-
-// await waits until systemd has logged something.
-func (s *systemd) await(t *testing.T, text string) {
-	t.Helper()
-	for range 600 {
-		if strings.Contains(s.said(), text) {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatalf("systemd does not say %q, but %q", text, s.said())
 }
 
 // kill ends systemd and, as it is the first of its pid namespace, all it started.
@@ -104,37 +78,32 @@ func (s *systemd) kill() {
 }
 
 // run runs a program where systemd's network is.
-func (s *systemd) run(t *testing.T, args ...string) (string, error) {
+func (s *systemd) run(t *testing.T, args ...string) testenv.Outcome {
 	t.Helper()
-	return output(exec.Command("nsenter", append([]string{"--target", s.pid, "--net", "--"}, args...)...))
+	return testenv.Run(t, append([]string{"nsenter", "--target", s.pid, "--net", "--"}, args...)...)
 }
 
 // systemctl runs systemctl where systemd is.
 func (s *systemd) systemctl(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := output(exec.Command("nsenter", append([]string{"--target", s.pid, "--mount", "--pid", "--net", "--", "systemctl"}, args...)...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
+	args = append([]string{"nsenter", "--target", s.pid, "--mount", "--pid", "--net", "--", "systemctl"}, args...)
+	return testenv.Must(t, testenv.Run(t, args...)).Stdout
 }
 
 // listens waits until somebody listens on a port.
 func (s *systemd) listens(t *testing.T, port int) {
 	t.Helper()
-	for range 600 {
+	testenv.Eventually(t, fmt.Sprintf("nobody listens on port %d", port), func() bool {
+		var tables strings.Builder
 		for _, name := range []string{"tcp", "tcp6"} {
 			table, err := os.ReadFile("/proc/" + s.pid + "/net/" + name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(string(table), fmt.Sprintf(":%04X ", port)) {
-				return
-			}
+			tables.Write(table)
 		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatalf("nobody listens on port %d", port)
+		return strings.Contains(tables.String(), fmt.Sprintf(":%04X ", port))
+	})
 }
 
 // root returns where a file of systemd's is.
@@ -227,9 +196,8 @@ func systemdTools(t *testing.T, url string) {
 		{"unpin", []string{"rm", "/sys/fs/bpf/bpfd-systemd-test"}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			out, err := run(t, append([]string{"run", "-t", url, "--"}, c.args...)...)
-			if err != nil || !strings.Contains(out, c.want) {
-				t.Errorf("%q, %v; want %q", out, err, c.want)
+			if o := testenv.RunRemote(t, url, c.args...); o.Status != 0 || !strings.Contains(o.Stdout, c.want) {
+				t.Errorf("%v; want %q", o, c.want)
 			}
 		})
 	}
@@ -245,14 +213,14 @@ func systemdGroup(t *testing.T, s *systemd, url string) {
 	gid, _, _ := strings.Cut(after, ":")
 	for _, c := range []struct{ group, says string }{{gid, ""}, {"65534", "permission denied"}} {
 		// The path leads through /proc/PID/root, which others may not pass.
-		out, err := output(exec.Command("nsenter", "--target", s.pid, "--mount", "--net", "--",
+		o := testenv.Run(t, "nsenter", "--target", s.pid, "--mount", "--net", "--",
 			"setpriv", "--reuid", "65534", "--regid", c.group, "--clear-groups", "env", "HOME=/nonexistent",
-			"/usr/local/bin/bpfctl", "ps", "-t", "unix:/run/bpfd.sock"))
-		if c.says == "" && (err != nil || !strings.Contains(out, "systemd")) {
-			t.Errorf("group %s: %q, %v", c.group, out, err)
+			"/usr/local/bin/bpfctl", "ps", "-t", "unix:/run/bpfd.sock")
+		if c.says == "" && (o.Status != 0 || !strings.Contains(o.Stdout, "systemd")) {
+			t.Errorf("group %s: %v", c.group, o)
 		}
-		if c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
-			t.Errorf("group %s: %q, %v; want %q", c.group, out, err, c.says)
+		if c.says != "" && (o.Status == 0 || !strings.Contains(o.Stderr, c.says)) {
+			t.Errorf("group %s: %v; want %q", c.group, o, c.says)
 		}
 	}
 }
@@ -264,8 +232,8 @@ func systemdConnections(t *testing.T, url string) {
 		conn := dial(t, url)
 		defer conn.Kill()
 	}
-	if _, err := run(t, "ps", "-t", url); err == nil || !strings.Contains(err.Error(), "serves as many connections as it may") {
-		t.Errorf("beyond %d connections: %v", most, err)
+	if o := testenv.Run(t, bpfctl, "ps", "-t", url); o.Status == 0 || !strings.Contains(o.Stderr, "serves as many connections as it may") {
+		t.Errorf("beyond %d connections: %v", most, o)
 	}
 }
 
@@ -279,18 +247,12 @@ func systemdTLS(t *testing.T, s *systemd) {
 		t.Fatal(err)
 	}
 	issue(t, ca, dir, mtls.Target, time.Hour, "127.0.0.1")
-	if out, err := output(exec.Command("nsenter", "--target", s.pid, "--mount", "--", "chown", "-R", "bpfd:bpfd", "/etc/bpfd")); err != nil {
-		t.Fatal(out, err)
-	}
+	testenv.Must(t, testenv.Run(t, "nsenter", "--target", s.pid, "--mount", "--", "chown", "-R", "bpfd:bpfd", "/etc/bpfd"))
 	s.systemctl(t, "start", "bpfd-tls.service")
 	s.listens(t, 2017)
-	bpfctl, err := filepath.Abs(bpfctl)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := s.run(t, bpfctl, "run", "-t", "tcp://127.0.0.1:2017", "--", "bpftrace", "-e", "BEGIN { printf(\"by TLS\\n\"); exit(); }")
-	if err != nil || !strings.Contains(out, "by TLS") {
-		t.Errorf("%q, %v", out, err)
+	o := s.run(t, testenv.Remote("tcp://127.0.0.1:2017", "bpftrace", "-e", "BEGIN { printf(\"by TLS\\n\"); exit(); }")...)
+	if o.Status != 0 || !strings.Contains(o.Stdout, "by TLS") {
+		t.Error(o)
 	}
 	// The process that faces the network has no capability.
 	pid := strings.TrimSpace(s.systemctl(t, "show", "--property", "MainPID", "--value", "bpfd-tls.service"))
@@ -299,7 +261,7 @@ func systemdTLS(t *testing.T, s *systemd) {
 		t.Errorf("%s, %v", status, err)
 	}
 	t.Setenv("BPFD_TLS", authority(t)) // another one's
-	if out, err := s.run(t, bpfctl, "ps", "-t", "tcp://127.0.0.1:2017"); err == nil {
-		t.Errorf("served with a foreign certificate: %s", out)
+	if o := s.run(t, bpfctl, "ps", "-t", "tcp://127.0.0.1:2017"); o.Status == 0 {
+		t.Errorf("served with a foreign certificate: %v", o)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"bpfd/internal/mtls"
 	"bpfd/internal/transport"
+	"bpfd/test/testenv"
 )
 
 // authority makes an authority with a certificate of this host.
@@ -48,30 +49,15 @@ func enroll(t *testing.T, ca string, names ...string) string {
 // tlsServer is a bpfd-tls that runs.
 type tlsServer struct {
 	url string
-	mu  sync.Mutex // protects following
-	log bytes.Buffer
-}
-
-func (s *tlsServer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.Write(p)
+	log testenv.Buffer
 }
 
 // said waits until bpfd-tls has said something.
 func (s *tlsServer) said(t *testing.T, text string) {
 	t.Helper()
-	var log string
-	for range 500 {
-		s.mu.Lock()
-		log = s.log.String()
-		s.mu.Unlock()
-		if strings.Contains(log, text) {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Errorf("bpfd-tls did not say %q, but %q", text, log)
+	testenv.Eventually(t, fmt.Sprintf("bpfd-tls did not say %q, but", text), func() bool {
+		return strings.Contains(s.log.String(), text)
+	}, &s.log)
 }
 
 // started is a program that leaves a file, to see whether anybody got that far.
@@ -94,7 +80,7 @@ func startTLS(t *testing.T, dir, bpfd string, args ...string) *tlsServer {
 		args = append(args, "--bpfd", bpfd)
 	}
 	cmd := exec.Command(bpfdTLS(t), args...)
-	cmd.Stderr = s
+	cmd.Stderr = &s.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -110,9 +96,8 @@ func startTLS(t *testing.T, dir, bpfd string, args ...string) *tlsServer {
 func bpfdTLS(t *testing.T) string {
 	t.Helper()
 	buildTLS.Do(func() {
-		out, err := exec.Command("go", "build", "-o", filepath.Join(filepath.Dir(peer), "bpfd-tls"), "../../cmd/bpfd-tls").CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, out)
+		if err := testenv.Build(filepath.Join(filepath.Dir(peer), "bpfd-tls"), "../../cmd/bpfd-tls"); err != nil {
+			t.Fatal(err)
 		}
 	})
 	return filepath.Join(filepath.Dir(peer), "bpfd-tls")
@@ -397,9 +382,7 @@ func TestTLSWrongClient(t *testing.T) {
 				t.Errorf("the client got %q", got)
 			}
 			s.said(t, c.theirs)
-			s.mu.Lock()
 			s.log.Reset()
-			s.mu.Unlock()
 		})
 	}
 	if r, err := http.Get("http://" + address); err == nil {
@@ -420,7 +403,7 @@ func TestTLSLimit(t *testing.T) {
 	refused(t, s.url, "serves as many connections as it may, 1")
 	s.said(t, "1 connections are served already")
 	finish(t, first)
-	until(t, "bpfd-tls", func() error {
+	testenv.Retry(t, func() error {
 		conn, err := transport.Dial(parse(t, s.url), transport.Options{})
 		if err == nil {
 			finish(t, conn)

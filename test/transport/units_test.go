@@ -4,12 +4,14 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"bpfd/test/testenv"
 )
 
 // systemd understands the units.
 func TestUnits(t *testing.T) {
 	const program = "/usr/bin/systemd-analyze"
-	need(t, "systemd", program)
+	testenv.Need(t, program)
 	out, _ := exec.Command(program, "verify", "--man=no",
 		"../../systemd/bpfd.socket", "../../systemd/bpfd@.service", "../../systemd/bpfd-tls.service").CombinedOutput()
 	for line := range strings.Lines(string(out)) {

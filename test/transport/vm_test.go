@@ -2,18 +2,17 @@ package transport
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"bpfd/internal/transport"
+	"bpfd/test/testenv"
 	"bpfd/test/vm"
 )
 
-const bpfctl = "../../bin/bpfctl"
+var bpfctl = testenv.Bin("bpfctl")
 
 // A machine with another processor and kernel, by ssh (dropbear) and adb (a
 // real adbd): what is there after make is pushed to it and runs tools, and the
@@ -23,16 +22,15 @@ func TestVM(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, program := range []string{row.QEMU(), "ssh", "adb"} {
-		path, _ := exec.LookPath(program)
-		need(t, program, path)
+	testenv.Need(t, "ssh", "adb")
+	peer := filepath.Join(t.TempDir(), "peer")
+	if err := testenv.Build(peer, "./peer", stripped, "GOARCH="+row.Arch); err != nil { // before HOME is another one, and with it go's cache
+		t.Fatal(err)
 	}
-	need(t, "bin/bpfctl (run make)", bpfctl)
-	peer := build(t, row.Arch) // before HOME is another one, and with it go's cache
 	v := vm.Start(t, row.Name, append(guestPrograms(t, row.Arch, peer), vm.WithSSH(), vm.WithADB())...)
 	t.Setenv("BPFD_SSH", "ssh -F "+v.SSHConfig())
 	connectADB(t, v.ADB())
-	until(t, "ssh", func() error { return exec.Command("ssh", "-F", v.SSHConfig(), "vm", "true").Run() })
+	testenv.Retry(t, func() error { return exec.Command("ssh", "-F", v.SSHConfig(), "vm", "true").Run() })
 
 	for _, url := range []string{"ssh://vm", "adb:" + v.ADB(), "adb:"} {
 		t.Run(url, func(t *testing.T) { pushAndRun(t, url, v.Release) })
@@ -61,55 +59,10 @@ func connectADB(t *testing.T, address string) {
 	}
 	t.Setenv("XDG_CACHE_HOME", filepath.Join(home, "cache"))
 	t.Cleanup(func() { exec.Command("adb", "kill-server").Run() })
-	until(t, "adb", func() error {
+	testenv.Retry(t, func() error {
 		exec.Command("adb", "connect", address).Run()
 		return exec.Command("adb", "-s", address, "shell", "-T", "true").Run()
 	})
-}
-
-// until waits until a server in the guest answers.
-func until(t *testing.T, what string, f func() error) {
-	t.Helper()
-	end := time.Now().Add(2 * time.Minute)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%s does not answer: %v", what, err)
-		}
-		time.Sleep(200 * time.Millisecond)
-	}
-}
-
-// build builds a peer for another architecture.
-func build(t *testing.T, arch string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "peer")
-	cmd := exec.Command("go", "build", "-ldflags", "-s -w", "-o", path, "./peer")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+arch)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return path
-}
-
-// run runs bpfctl.
-func run(t *testing.T, args ...string) (string, error) {
-	t.Helper()
-	return output(exec.Command(bpfctl, args...))
-}
-
-// output returns what a program prints; what it complains of is in the error.
-func output(cmd *exec.Cmd) (string, error) {
-	var errs strings.Builder
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
-	if err != nil {
-		err = fmt.Errorf("%v: %w: %s", cmd.Args, err, errs.String())
-	}
-	return string(out), err
 }
 
 // pushAndRun runs tools on a target on which there is nothing, and removes what
@@ -131,10 +84,10 @@ func pushAndRun(t *testing.T, url, release string) {
 		if c.args[0] == "agent" {
 			args = append(c.args, "-t", url)
 		}
-		out, err := run(t, args...)
+		o := testenv.Run(t, append([]string{bpfctl}, args...)...)
 		begin, open := strings.CutSuffix(c.want, "*")
-		if err != nil || !strings.HasPrefix(out, begin) || !open && out != begin {
-			t.Errorf("bpfctl %v: %q, %v; want %q", args, out, err, c.want)
+		if o.Status != 0 || !strings.HasPrefix(o.Stdout, begin) || !open && o.Stdout != begin {
+			t.Errorf("bpfctl %v: %v; want %q", args, o, c.want)
 		}
 	}
 }

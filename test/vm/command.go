@@ -8,8 +8,10 @@ import (
 	"io"
 	"net"
 	"syscall"
+	"testing"
 	"time"
 
+	"bpfd/test/testenv"
 	"bpfd/test/vm/guest"
 )
 
@@ -22,16 +24,6 @@ type Cmd struct {
 	done           chan struct{}
 	status         int
 	err            error
-}
-
-// Result is what a command in a guest leaves.
-type Result struct {
-	Stdout, Stderr string
-	Status         int // as a shell says it: 128+N for signal N
-}
-
-func (r Result) String() string {
-	return fmt.Sprintf("status %d\n--- stdout\n%s\n--- stderr\n%s", r.Status, r.Stdout, r.Stderr)
 }
 
 // dial connects to what runs commands in the guest.
@@ -123,14 +115,14 @@ func (c *Cmd) Kill() {
 }
 
 // Run runs a shell script in the guest until ctx ends.
-func (v *VM) Run(ctx context.Context, script string) (Result, error) {
+func (v *VM) Run(ctx context.Context, script string) (testenv.Outcome, error) {
 	var out, errs bytes.Buffer
 	c := &Cmd{Args: []string{"/bin/sh", "-c", script}, Stdout: &out, Stderr: &errs}
 	if err := v.Start(c); err != nil {
-		return Result{}, err
+		return testenv.Outcome{}, err
 	}
 	if err := c.CloseStdin(); err != nil {
-		return Result{}, err
+		return testenv.Outcome{}, err
 	}
 	stop := context.AfterFunc(ctx, func() { c.conn.Close() })
 	defer stop()
@@ -138,5 +130,18 @@ func (v *VM) Run(ctx context.Context, script string) (Result, error) {
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	return Result{out.String(), errs.String(), status}, err
+	return testenv.Outcome{Stdout: out.String(), Stderr: errs.String(), Status: status}, err
+}
+
+// Sh runs a shell script in the guest, which must succeed, and returns what it
+// prints.
+func (v *VM) Sh(t testing.TB, script string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Limit)
+	defer cancel()
+	o, err := v.Run(ctx, script)
+	if err != nil || o.Status != 0 {
+		t.Fatalf("%s: %v: %v", script, err, o)
+	}
+	return o.Stdout
 }

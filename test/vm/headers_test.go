@@ -6,8 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
+	"bpfd/test/testenv"
 	"bpfd/test/vm"
 )
 
@@ -15,28 +15,18 @@ import (
 // fetches, and nothing that names them. The guest shows no BTF but what --btf
 // brings.
 func TestHeaders(t *testing.T) {
-	row, err := vm.RowOf("6.1-amd64")
-	if err != nil {
-		t.Fatal(err)
-	}
-	need(t, row, "opensnoop-bpfcc", "exitsnoop", "apt-get", "dpkg-deb")
+	testenv.Need(t, "opensnoop-bpfcc", "exitsnoop", "apt-get", "dpkg-deb")
 	t.Setenv("XDG_CACHE_HOME", cacheWith(t))
 	t.Setenv("BCC_KERNEL_SOURCE", "")
-	v := vm.Start(t, row.Name, vm.WithLoad())
+	v := vm.Start(t, "6.1-amd64", vm.WithLoad())
 	target := v.TargetTCP()
-	out, err := exec.Command(bpfctl, "headers", "-t", target).CombinedOutput()
-	if want := "linux-headers-" + v.Release + " of Debian bookworm"; err != nil || !strings.Contains(string(out), want) {
-		t.Fatalf("%v: %s", err, out)
+	o := testenv.Must(t, testenv.Run(t, bpfctl, "headers", "-t", target))
+	if want := "linux-headers-" + v.Release + " of Debian bookworm"; !strings.Contains(o.Stdout+o.Stderr, want) {
+		t.Fatal(o)
 	}
-	var errs strings.Builder
-	fetch := exec.Command(bpfctl, "headers", "-t", target, "--fetch")
-	fetch.Stderr = &errs
-	dir, err := fetch.Output()
-	if err != nil {
-		t.Fatalf("%v: %s", err, errs.String())
-	}
-	if _, err := os.Stat(strings.TrimSpace(string(dir)) + "/include/linux/sched.h"); err != nil || errs.Len() > 0 {
-		t.Errorf("%q: %v; %s", dir, err, errs.String())
+	fetched := testenv.Must(t, testenv.Run(t, bpfctl, "headers", "-t", target, "--fetch"))
+	if _, err := os.Stat(strings.TrimSpace(fetched.Stdout) + "/include/linux/sched.h"); err != nil || fetched.Stderr != "" {
+		t.Errorf("%v: %v", err, fetched)
 	}
 	printsUntil(t, "cppload", "run", "-t", target, "--", "opensnoop-bpfcc", "-n", "cppload")
 
@@ -44,9 +34,7 @@ func TestHeaders(t *testing.T) {
 	if err := os.WriteFile(btf, []byte(remote(t, target, "cat", "/sys/kernel/btf/vmlinux")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := v.Run(t.Context(), "mkdir /empty && mount --bind /empty /sys/kernel/btf"); err != nil || r.Status != 0 {
-		t.Fatalf("%v: %v", err, r)
-	}
+	v.Sh(t, "mkdir /empty && mount --bind /empty /sys/kernel/btf")
 	printsUntil(t, "PCOMM", "run", "-t", target, "--btf", btf, "--", "exitsnoop")
 }
 
@@ -74,15 +62,7 @@ func printsUntil(t *testing.T, want string, args ...string) {
 	cmd := exec.Command(bpfctl, args...)
 	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1")
 	cmd.Stderr = &errs
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	timer := time.AfterFunc(limit, func() { cmd.Process.Kill() })
-	defer timer.Stop()
+	out := testenv.Output(t, cmd)
 	var said strings.Builder
 	b := make([]byte, 4096)
 	for !strings.Contains(said.String(), want) {

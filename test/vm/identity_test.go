@@ -2,7 +2,6 @@ package vm_test
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"os/exec"
 	"strconv"
@@ -10,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"bpfd/test/testenv"
 	"bpfd/test/vm"
 )
 
@@ -20,21 +20,9 @@ const identityCPUs = 3
 // What a tool sees of the machine that it runs on is the target's, where host
 // and target differ in everything.
 func TestIdentity(t *testing.T) {
-	row, err := vm.RowOf("6.1-arm64")
-	if err != nil {
-		t.Fatal(err)
-	}
-	need(t, row, "python3")
-	v := vm.Start(t, row.Name, vm.WithCPUs(identityCPUs))
-	guest := func(t *testing.T, script string) string {
-		t.Helper()
-		r, err := v.Run(t.Context(), script)
-		if err != nil || r.Status != 0 {
-			t.Fatalf("%s: %v: %v", script, err, r)
-		}
-		return r.Stdout
-	}
-	guest(t, "mkdir -p /sys/fs/cgroup/probed/inner")
+	testenv.Need(t, "python3")
+	v := vm.Start(t, "6.1-arm64", vm.WithCPUs(identityCPUs))
+	v.Sh(t, "mkdir -p /sys/fs/cgroup/probed/inner")
 	// The same on both sides, and not what the host would say.
 	for name, script := range map[string]string{
 		"uname":      "uname -srnm",
@@ -48,7 +36,7 @@ func TestIdentity(t *testing.T) {
 		"events":     "cat /sys/bus/event_source/devices/kprobe/type /sys/bus/event_source/devices/uprobe/type",
 	} {
 		t.Run(name, func(t *testing.T) {
-			want := guest(t, script)
+			want := v.Sh(t, script)
 			if got := remote(t, v.TargetTCP(), "sh", "-c", script); got != want {
 				t.Errorf("the tool sees\n%sthe guest\n%s", got, want)
 			}
@@ -63,9 +51,9 @@ func TestIdentity(t *testing.T) {
 		}
 	})
 	t.Run("clocks", func(t *testing.T) {
-		before := uptime(t, guest(t, "cat /proc/uptime"))
+		before := uptime(t, v.Sh(t, "cat /proc/uptime"))
 		out := remote(t, v.TargetTCP(), "python3", "-c", "import time; print(time.clock_gettime(time.CLOCK_BOOTTIME)); print(time.monotonic())")
-		after := uptime(t, guest(t, "cat /proc/uptime"))
+		after := uptime(t, v.Sh(t, "cat /proc/uptime"))
 		for line := range strings.Lines(out) {
 			if got := uptime(t, line); got < before-clockError || got > after+clockError {
 				t.Errorf("the tool's clock says %v; the guest is up since %v to %v", got, before, after)
@@ -93,8 +81,7 @@ func uptime(t *testing.T, s string) time.Duration {
 
 // ownPid checks that the tool's process id is that of its bpfd in the guest.
 func ownPid(t *testing.T, v *vm.VM) {
-	said, stop := begin(t, v.TargetTCP(), "echo $$; exec sleep 1000")
-	defer stop()
+	said := begin(t, v.TargetTCP(), "echo $$; exec sleep 1000")
 	r, err := v.Run(t.Context(), "readlink /proc/"+said+"/exe")
 	if err != nil || r.Stdout != "/bin/bpfd\n" {
 		t.Errorf("in the guest, process %s is %v: %v", said, r, err)
@@ -102,58 +89,31 @@ func ownPid(t *testing.T, v *vm.VM) {
 }
 
 // begin starts a shell script as a tool and returns its first line.
-func begin(t *testing.T, target, script string) (line string, stop func()) {
+func begin(t *testing.T, target, script string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	cmd := exec.CommandContext(ctx, bpfctl, "run", "-t", target, "--", "sh", "-c", script)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err = bufio.NewReader(out).ReadString('\n')
+	args := testenv.Remote(target, "sh", "-c", script)
+	cmd := exec.Command(args[0], args[1:]...)
+	line, err := bufio.NewReader(testenv.Output(t, cmd)).ReadString('\n')
 	if err != nil {
 		t.Errorf("the tool said %q: %v", line, err)
 	}
-	return strings.TrimSpace(line), func() {
-		cancel()
-		cmd.Wait()
-	}
+	return strings.TrimSpace(line)
 }
 
 // A guest that is powered off in the middle ends the tool, and bpfctl says which
 // target is gone.
 func TestPowerOff(t *testing.T) {
-	row, err := vm.RowOf("6.1-arm64")
-	if err != nil {
-		t.Fatal(err)
-	}
-	need(t, row)
-	v := vm.Start(t, row.Name)
-	cmd := exec.Command(bpfctl, "run", "-t", v.TargetTCP(), "--", "sh", "-c", "echo begun; exec sleep 1000")
+	v := vm.Start(t, "6.1-arm64")
+	line := testenv.Remote(v.TargetTCP(), "sh", "-c", "echo begun; exec sleep 1000")
+	cmd := exec.Command(line[0], line[1:]...)
 	var errs strings.Builder
 	cmd.Stderr = &errs
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	out := testenv.Output(t, cmd)
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Errorf("the tool said %q: %v", line, err)
 	}
 	v.PowerOff()
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case <-ended:
-	case <-time.After(limit):
-		cmd.Process.Kill()
-		t.Fatal("bpfctl goes on without its target")
-	}
+	cmd.Wait()
 	if status := cmd.ProcessState.ExitCode(); status != 125 {
 		t.Errorf("status %d", status)
 	}

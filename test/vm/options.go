@@ -3,9 +3,10 @@ package vm
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"bpfd/test/testenv"
 )
 
 // config is what a machine is made of.
@@ -83,14 +84,12 @@ func (c *config) build(to, pkg string, stripped bool) error {
 	}
 	defer os.RemoveAll(dir)
 	out := filepath.Join(dir, "program")
-	args := []string{"build", "-trimpath", "-o", out}
+	flags := "GOFLAGS=-trimpath"
 	if stripped {
-		args = append(args, "-ldflags", "-s -w")
+		flags += " -ldflags=-s"
 	}
-	cmd := exec.Command("go", append(args, pkg)...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+c.row.Arch, "GOFLAGS=")
-	if said, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build %s for %s: %w: %s", pkg, c.row.Arch, err, said)
+	if err := testenv.Build(out, pkg, "GOOS=linux", "GOARCH="+c.row.Arch, flags); err != nil {
+		return fmt.Errorf("for %s: %w", c.row.Arch, err)
 	}
 	return c.tree.copy(to, out)
 }

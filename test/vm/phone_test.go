@@ -1,11 +1,10 @@
 package vm_test
 
 import (
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
+	"bpfd/test/testenv"
 	"bpfd/test/vm"
 )
 
@@ -16,11 +15,7 @@ const phone = "5.10-phone-arm64"
 // calls: bcc's with the headers that it shows, others with --btf; and what
 // cannot run says what the target lacks.
 func TestPhone(t *testing.T) {
-	row, err := vm.RowOf(phone)
-	if err != nil {
-		t.Fatal(err)
-	}
-	need(t, row, "opensnoop-bpfcc", "exitsnoop", "bpftrace", "pahole", "aarch64-linux-gnu-g++")
+	testenv.Need(t, "opensnoop-bpfcc", "exitsnoop", "bpftrace", "pahole", "aarch64-linux-gnu-g++")
 	t.Setenv("XDG_CACHE_HOME", cacheWith(t))
 	t.Setenv("BCC_KERNEL_SOURCE", "")
 	v := vm.Start(t, phone, vm.WithLoad())
@@ -55,11 +50,7 @@ func TestPhone(t *testing.T) {
 // target lacks.
 func lacks(t *testing.T, target, want string, tool ...string) {
 	t.Helper()
-	var errs strings.Builder
-	cmd := exec.CommandContext(t.Context(), bpfctl, append([]string{"run", "-t", target, "--"}, tool...)...)
-	cmd.Env, cmd.Stderr = os.Environ(), &errs
-	err := cmd.Run()
-	if status := cmd.ProcessState.ExitCode(); status != 1 || !strings.Contains(errs.String(), "bpfctl: "+target+": "+want) {
-		t.Errorf("status %d, %v: %s", status, err, errs.String())
+	if o := testenv.RunRemote(t, target, tool...); o.Status != 1 || !strings.Contains(o.Stderr, "bpfctl: "+target+": "+want) {
+		t.Error(o)
 	}
 }

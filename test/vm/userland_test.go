@@ -1,23 +1,18 @@
 package vm_test
 
 import (
-	"os"
+	"fmt"
 	"os/exec"
-	"strings"
 	"testing"
-	"time"
 
+	"bpfd/test/testenv"
 	"bpfd/test/vm"
 )
 
 // A real ssh server and a real adbd answer in the guest.
 func TestReach(t *testing.T) {
-	row, err := vm.RowOf("6.1-arm64")
-	if err != nil {
-		t.Fatal(err)
-	}
-	need(t, row, "ssh", "ssh-keygen", "adb")
-	v := vm.Start(t, row.Name, vm.WithSSH(), vm.WithADB())
+	testenv.Need(t, "ssh", "ssh-keygen", "adb")
+	v := vm.Start(t, "6.1-arm64", vm.WithSSH(), vm.WithADB())
 	eventually(t, func() (string, error) {
 		return output("ssh", "-F", v.SSHConfig(), "vm", "uname -r")
 	}, v.Release+"\n")
@@ -38,36 +33,28 @@ func TestReach(t *testing.T) {
 // may begin after it has.
 func eventually(t *testing.T, f func() (string, error), want string) {
 	t.Helper()
-	end := time.Now().Add(time.Minute)
-	for {
+	testenv.Retry(t, func() error {
 		out, err := f()
-		if err == nil && out == want {
-			return
+		if err == nil && out != want {
+			err = fmt.Errorf("%q; want %q", out, want)
 		}
-		if time.Now().After(end) {
-			t.Fatalf("%q, %v; want %q", out, err, want)
-		}
-		time.Sleep(200 * time.Millisecond)
-	}
+		return err
+	})
 }
 
+// output runs a command and returns both of its outputs.
 func output(args ...string) (string, error) {
-	var errs strings.Builder
-	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = os.Environ()
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
-	return string(out) + errs.String(), err
+	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%v: %w: %s", args, err, out)
+	}
+	return string(out), err
 }
 
 // The workload does what it says.
 func TestLoad(t *testing.T) {
-	row, err := vm.RowOf("6.1-arm64")
-	if err != nil {
-		t.Fatal(err)
-	}
-	need(t, row, "aarch64-linux-gnu-g++", "/sbin/mkfs.ext4")
-	v := vm.Start(t, row.Name, vm.WithLoad())
+	testenv.Need(t, "aarch64-linux-gnu-g++", "/sbin/mkfs.ext4")
+	v := vm.Start(t, "6.1-arm64", vm.WithLoad())
 	eventually(t, func() (string, error) {
 		r, err := v.Run(t.Context(), "pidof goload cppload load | wc -w; grep -c ' /mnt ext4' /proc/mounts; test -s /mnt/file && echo written")
 		return r.Stdout + r.Stderr, err

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"bpfd/test/testenv"
 	"bpfd/test/vm"
 )
 
@@ -22,14 +23,12 @@ func TestValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	need(t, row, "trace-bpfcc", "bpftrace", "apt-get")
+	testenv.Need(t, "trace-bpfcc", "bpftrace", "apt-get")
 	if row.Arch == runtime.GOARCH {
 		t.Skip("this machine has the target's architecture")
 	}
 	v := vm.Start(t, row.Name, vm.WithLoad())
-	if out, err := output(bpfctl, "headers", "-t", v.TargetTCP(), "--fetch"); err != nil {
-		t.Fatalf("headers: %v: %s", err, out)
-	}
+	testenv.Must(t, testenv.Run(t, bpfctl, "headers", "-t", v.TargetTCP(), "--fetch"))
 	load := ""
 	eventually(t, func() (string, error) {
 		r, err := v.Run(t.Context(), "pidof cppload")
@@ -54,7 +53,7 @@ func TestValues(t *testing.T) {
 // interrupts it.
 func until(t *testing.T, target string, args []string, exprs ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, bpfctl, append([]string{"run", "-t", target, "--"}, args...)...)
 	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1")
