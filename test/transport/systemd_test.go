@@ -159,11 +159,11 @@ func removeGroup(t *testing.T, dir string) {
 	t.Errorf("a control group is left: %v", err)
 }
 
-// The units do what the README says, under a real systemd, with all that they
+// The commands of the README keep bpfd reachable, under a real systemd, with all that they
 // take from bpfd.
 func TestSystemd(t *testing.T) {
 	s := startSystemd(t)
-	s.systemctl(t, "start", "bpfd.socket")
+	s.systemctl(t, "enable", "--now", "bpfd.socket")
 	url := "unix:" + s.root("/run/bpfd.sock")
 	t.Run("tools", func(t *testing.T) { systemdTools(t, url) })
 	t.Run("who may", func(t *testing.T) { systemdGroup(t, s, url) })
@@ -248,7 +248,7 @@ func systemdTLS(t *testing.T, s *systemd) {
 	}
 	issue(t, ca, dir, mtls.Target, time.Hour, "127.0.0.1")
 	testenv.Must(t, testenv.Run(t, "nsenter", "--target", s.pid, "--mount", "--", "chown", "-R", "bpfd:bpfd", "/etc/bpfd"))
-	s.systemctl(t, "start", "bpfd-tls.service")
+	s.systemctl(t, "enable", "--now", "bpfd-tls")
 	s.listens(t, 2017)
 	o := s.run(t, testenv.Remote("tcp://127.0.0.1:2017", "bpftrace", "-e", "BEGIN { printf(\"by TLS\\n\"); exit(); }")...)
 	if o.Status != 0 || !strings.Contains(o.Stdout, "by TLS") {

@@ -16,7 +16,7 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount --bind "$(tty)" /dev/console # where PID 1 logs to
 mount -t tmpfs tmpfs /run
 make -s -C "$sources" -o build install
-systemd-sysusers /usr/local/lib/sysusers.d/bpfd.conf
+systemd-sysusers
 mkdir "$dir/targets"
 for target in sysinit basic sockets multi-user network shutdown umount; do
 	ln -s "/lib/systemd/system/$target.target" "$dir/targets"
