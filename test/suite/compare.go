@@ -46,11 +46,19 @@ func mask(s string) string { return numbers.ReplaceAllString(s, " N") }
 // causes are the lines by which bpfctl explains the failure of a tool.
 var causes = regexp.MustCompile(`(?m)^bpfctl: \S+: .*\n`)
 
+// bpfctlFailed is bpfctl's status where it could not run a tool to its end.
+const bpfctlFailed = 125
+
 // judge compares two runs of a row. The error is what differs.
 func judge(row Row, native, remote testenv.Outcome) (Result, error) {
 	// What bpfctl says the target lacks is no word of the tool's.
+	said := causes.FindString(remote.Stderr)
 	remote.Stderr = causes.ReplaceAllString(remote.Stderr, "")
 	result := Result{Row: row.Family + "/" + row.Name, Native: "runs", Remote: "runs", Why: row.Remark}
+	if said != "" && remote.Status == bpfctlFailed {
+		result.Remote = "fails"
+		return result, fmt.Errorf("bpfctl failed: %s", said)
+	}
 	if missing := unmatched(native.Stdout, row.Want); missing != "" || row.Fails {
 		why := reason(native)
 		if row.Fails {
