@@ -38,12 +38,17 @@ func Map(path string) ([]byte, error) {
 	return unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_SHARED)
 }
 
-// Put makes an entry that is there as a whole or not at all, whoever else does
-// the same at the same time.
+// Put makes an entry, and the directories above it. It is there as a whole or
+// not at all, whoever else does the same at the same time.
 func Put(path string, content []byte, perm os.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
+	return WriteFile(path, content, perm)
+}
+
+// WriteFile writes a file as os.WriteFile does, but as a whole or not at all.
+func WriteFile(path string, content []byte, perm os.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return err

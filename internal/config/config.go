@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"slices"
 
+	"bpfd/internal/cache"
+
 	"github.com/BurntSushi/toml"
 )
 
@@ -84,24 +86,7 @@ func (c *Config) Save() error {
 	if err := toml.NewEncoder(&b).Encode(c); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".config-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b.Bytes())
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+	return cache.Put(path, b.Bytes(), 0o600)
 }
 
 // Names returns the names of all targets, sorted.
