@@ -171,15 +171,10 @@ func ringMmap() {
 	show("mmap of more than there is", err)
 }
 
-// ringUser produces into a ring that a program drains.
-func ringUser() {
-	fd, err := tryMap(unix.BPF_MAP_TYPE_USER_RINGBUF, 0, 0, page, 0)
-	if err != nil {
-		show("this kernel has no user ring buffers", err)
-		return
-	}
-	consumer, producer := mmap(fd, 0, page, unix.PROT_READ), mmap(fd, page, 3*page, unix.PROT_READ|unix.PROT_WRITE)
-	// The function reads 8 bytes of each record and adds them to what ctx points to.
+// drainProg loads a program that drains a user ring buffer and returns the sum
+// of its records. Its callback reads 8 bytes of each record and adds them to
+// what ctx points to.
+func drainProg(fd int) *ebpf.Program {
 	main := asm.Instructions{
 		asm.Mov.Imm(asm.R1, 0),
 		asm.StoreMem(asm.RFP, -8, asm.R1, asm.DWord),
@@ -216,7 +211,19 @@ func ringUser() {
 	callback[0] = btf.WithFuncMetadata(callback[0], function("sample", btf.StaticFunc)).WithSymbol("sample")
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SocketFilter, License: "GPL", Instructions: append(main, callback...)})
 	check("drain", err)
-	prog := p.FD()
+	return p
+}
+
+// ringUser produces into a ring that a program drains.
+func ringUser() {
+	fd, err := tryMap(unix.BPF_MAP_TYPE_USER_RINGBUF, 0, 0, page, 0)
+	if err != nil {
+		show("this kernel has no user ring buffers", err)
+		return
+	}
+	consumer, producer := mmap(fd, 0, page, unix.PROT_READ), mmap(fd, page, 3*page, unix.PROT_READ|unix.PROT_WRITE)
+	prog := drainProg(fd)
+	defer prog.Close()
 	pos, sum := uint64(0), uint32(0)
 	for i := range 100 {
 		want := uint32(0)
@@ -229,7 +236,7 @@ func ringUser() {
 			store64(producer, 0, pos)
 			want += uint32(i*10 + k)
 		}
-		got, err := retval(prog)
+		got, err := retval(prog.FD())
 		if got != want || err != nil {
 			fmt.Println("drained", got, "instead of", want, err)
 			return
