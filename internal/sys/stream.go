@@ -75,6 +75,7 @@ func count(n int) (int, error) {
 	if n == 0 {
 		return 0, io.EOF
 	}
+	arrivals.Add(1)
 	return n, nil
 }
 
