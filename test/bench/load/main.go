@@ -15,6 +15,7 @@ import (
 // loads are what can be measured, and what the number on the command line is.
 var loads = map[string]func(n int) error{
 	"lookup":   lookup,     // n lookups a round: ns for one
+	"walk":     walk,       // a walk over n entries a round: ns for one call
 	"getppid":  getppid,    // n calls a round: ns for one
 	"ringbuf":  ringBuffer, // a ring buffer of n bytes: records received, records lost
 	"perf":     perfEvents, // a perf buffer of n bytes: records received, records lost
@@ -35,8 +36,9 @@ func main() {
 	}
 }
 
-// median prints the median over rounds of what one of n operations takes, in ns.
-func median(n int, op func() error) error {
+// median prints the median over rounds of what a call takes, in ns: a round is n
+// operations, which make so many calls together.
+func median(n, calls int, op func() error) error {
 	const rounds = 9
 	took := make([]float64, 0, rounds)
 	for range rounds {
@@ -46,7 +48,7 @@ func median(n int, op func() error) error {
 				return err
 			}
 		}
-		took = append(took, float64(time.Since(start).Nanoseconds())/float64(n))
+		took = append(took, float64(time.Since(start).Nanoseconds())/float64(calls))
 	}
 	slices.Sort(took)
 	fmt.Printf("%.1f\n", took[rounds/2])
@@ -54,7 +56,7 @@ func median(n int, op func() error) error {
 }
 
 func getppid(n int) error {
-	return median(n, func() error { unix.Getppid(); return nil })
+	return median(n, n, func() error { unix.Getppid(); return nil })
 }
 
 // generate calls getpgid(2), whose tracepoint the rings' programs are on, n
