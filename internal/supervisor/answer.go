@@ -17,6 +17,15 @@ var le = binary.LittleEndian
 type request struct {
 	notify.Call
 	thread tracee.Thread
+	near   *tracee.Descriptors // nil away from the thread that receives calls
+}
+
+// Descriptor says what the caller's descriptor fd refers to.
+func (r *request) Descriptor(fd int) (tracee.Identity, error) {
+	if r.near != nil {
+		return r.near.Lookup(r.thread, fd)
+	}
+	return r.thread.Descriptor(fd)
 }
 
 // answer is what becomes of a trapped call.

@@ -32,7 +32,7 @@ type view struct {
 // stays the same during the call.
 func (v *view) lookup(fd int) *object {
 	if !v.known || v.fd != fd {
-		v.fd, v.o, v.known = fd, v.s.objects.lookup(v.r.thread, fd), true
+		v.fd, v.o, v.known = fd, v.s.objects.lookup(v.r, fd), true
 	}
 	return v.o
 }
@@ -128,10 +128,6 @@ func (s *Supervisor) bpf(r *request) answer {
 	}
 	v := &view{s: s, r: r}
 	defer v.close()
-	if a, ok := s.walk(v, cmd); ok {
-		s.traceLocal(v, cmd, a)
-		return a
-	}
 	if a, ok := s.standInBTF(v, cmd); ok {
 		return a
 	}
@@ -269,7 +265,7 @@ func (s *Supervisor) editEvent(r *request, ev *marshal.PerfEvent) unix.Errno {
 // perfIoctl answers ioctl(2) on perf events.
 func (s *Supervisor) perfIoctl(r *request) answer {
 	fd := int(int32(r.Args[0]))
-	o := s.objects.lookup(r.thread, fd)
+	o := s.objects.lookup(r, fd)
 	if o == nil || o.Kind != abi.KindPerf {
 		return resume // ENOTTY, of what else stands for an object as well
 	}
@@ -369,15 +365,15 @@ func (s *Supervisor) trace(r *request, req *marshal.Request, val int64, errno un
 }
 
 // traceLocal prints a call that was answered from a walk.
-func (s *Supervisor) traceLocal(v *view, cmd uint32, a answer) {
+func (s *Supervisor) traceLocal(r *request, cmd uint32, a answer) {
 	if s.opts.Trace == nil {
 		return
 	}
-	req, errno := s.marshal.BPF(v.r.thread, v, cmd, v.r.Args[1], uint32(v.r.Args[2]))
+	req, errno := s.marshal.BPF(r.thread, &view{s: s, r: r}, cmd, r.Args[1], uint32(r.Args[2]))
 	if errno != 0 {
 		req = marshal.Refused(cmd)
 	}
-	s.trace(v.r, req, a.val, a.errno)
+	s.trace(r, req, a.val, a.errno)
 }
 
 func (s *Supervisor) warnOnce(msg string) {

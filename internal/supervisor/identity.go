@@ -134,7 +134,7 @@ func (s *Supervisor) readlink(r *request) answer {
 	if !strings.HasPrefix(path, "/") && !s.descriptorsAt(r) {
 		return resume
 	}
-	o := s.objects.lookup(r.thread, fd)
+	o := s.objects.lookup(r, fd)
 	if o == nil {
 		return resume
 	}

@@ -17,7 +17,7 @@ import (
 // the kernel's would be, and lets the tool map it.
 func (s *Supervisor) mmap(r *request) answer {
 	fd := int(int32(r.Args[4]))
-	o := s.objects.lookup(r.thread, fd)
+	o := s.objects.lookup(r, fd)
 	if o == nil {
 		return resume
 	}

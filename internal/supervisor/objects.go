@@ -84,13 +84,13 @@ func newRegistry(target poster) (*registry, error) {
 	return r, unix.EpollCtl(r.epoll, unix.EPOLL_CTL_ADD, r.inotify, &ev)
 }
 
-// lookup returns the object behind a descriptor of the tool, nil if it is none
-// of ours.
-func (r *registry) lookup(t tracee.Thread, fd int) *object {
+// lookup returns the object behind a descriptor of the caller's, nil if it is
+// none of ours.
+func (r *registry) lookup(of *request, fd int) *object {
 	if fd < 0 {
 		return nil
 	}
-	id, err := t.Descriptor(fd)
+	id, err := of.Descriptor(fd)
 	if err != nil {
 		return nil
 	}

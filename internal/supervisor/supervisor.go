@@ -60,10 +60,11 @@ type Supervisor struct {
 	triggers  triggers
 	programs  programs
 	userRings *userRings
-	walks     map[*object]bool // with a walk; only the thread that receives calls uses it
-	runs      atomic.Uint64    // how often the tool had a program run
-	warned    sync.Map         // messages that were given
-	traceMu   sync.Mutex       // held while writing to opts.Trace
+	walks     map[*object]bool // with a walk; only the thread that receives calls uses it, and the next one
+	reading   walkCall
+	runs      atomic.Uint64 // how often the tool had a program run
+	warned    sync.Map      // messages that were given
+	traceMu   sync.Mutex    // held while writing to opts.Trace
 	running   sync.WaitGroup
 	signals   chan os.Signal // those that this process gets
 	patience  patience
@@ -271,8 +272,10 @@ func (s *Supervisor) forward(group <-chan syscall.Signal, stop <-chan struct{}) 
 func (s *Supervisor) loop() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	var near tracee.Descriptors
+	defer near.Close()
+	r := &request{}
 	for {
-		r := &request{}
 		ok, err := s.listener.Receive(&r.Call)
 		if err != nil {
 			s.opts.Warn(fmt.Sprintf("cannot receive the tool's system calls: %v", err))
@@ -280,14 +283,23 @@ func (s *Supervisor) loop() {
 		if !ok || err != nil {
 			return
 		}
-		r.thread = tracee.Thread(r.TID)
+		r.thread, r.near = tracee.Thread(r.TID), &near
 		row := trapTable[r.Nr]
 		if row == nil {
 			s.listener.Continue(r.ID)
 			continue
 		}
+		if r.Nr == unix.SYS_BPF {
+			if a, ok := s.walk(r); ok { // concerns nobody else
+				s.reply(r, a)
+				continue
+			}
+		}
 		if row.slow != nil && row.slow(r) {
-			s.spawn(func() { s.answer(row, r) })
+			slow := r
+			slow.near = nil
+			s.spawn(func() { s.answer(row, slow) })
+			r = &request{}
 			continue
 		}
 		s.answer(row, r)
@@ -297,7 +309,10 @@ func (s *Supervisor) loop() {
 // answer handles one call.
 func (s *Supervisor) answer(row *trap, r *request) {
 	s.objects.drain()
-	a := row.handle(s, r)
+	s.reply(r, row.handle(s, r))
+}
+
+func (s *Supervisor) reply(r *request, a answer) {
 	var err error
 	if a.cont {
 		err = s.listener.Continue(r.ID)
@@ -307,6 +322,14 @@ func (s *Supervisor) answer(row *trap, r *request) {
 	if err != nil {
 		s.opts.Warn(err.Error())
 	}
+}
+
+// catchUp tells the target what the tool has done without a call that leads
+// there: it has closed descriptors and written into its mappings.
+func (s *Supervisor) catchUp() {
+	s.objects.drain()
+	s.userRings.flush()
+	s.arrays.flush(false)
 }
 
 // placeholder makes what stands for o: a file that reads from the target if the

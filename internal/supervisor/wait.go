@@ -24,7 +24,7 @@ func epollEventSize() int {
 // instance in place of the object.
 func (s *Supervisor) epollCtl(r *request) answer {
 	epfd, op, fd := int(int32(r.Args[0])), int(r.Args[1]), int(int32(r.Args[2]))
-	o := s.objects.lookup(r.thread, fd)
+	o := s.objects.lookup(r, fd)
 	if o == nil || !o.waitable() {
 		return resume
 	}
@@ -159,7 +159,7 @@ func (s *Supervisor) selectCall(r *request) answer {
 
 // pollable makes a descriptor of the tool one that the kernel can poll.
 func (s *Supervisor) pollable(r *request, fd int) {
-	o := s.objects.lookup(r.thread, fd)
+	o := s.objects.lookup(r, fd)
 	if o == nil || !o.waitable() {
 		return
 	}

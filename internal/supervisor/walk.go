@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"bytes"
 	"time"
 
 	"bpfd/internal/abi"
@@ -46,16 +47,17 @@ type walkState struct {
 	after    []byte // the last key that the target found, or the tool's first one
 	done     bool
 	restarts int
-	chunk    uint32
-	pending  []byte // the last key, which the tool has deleted
-	deletes  bool   // the target has deleted a key when it was waited for
+	chunk    uint32       // how many entries to ask for
+	began    int          // where in entries the last chunk begins
+	ahead    <-chan chunk // brings the next one, nil if it was not asked for
+	deletes  bool         // the target has deleted a key when it was waited for
 	fetched  time.Time
 	used     time.Time
 	runs     uint64 // programs that the tool had run when the values were fetched
 }
 
 // walkCommands are the commands which a walk serves.
-var walkCommands = map[uint32]func(*Supervisor, *request, *object, []byte) (answer, bool){
+var walkCommands = map[uint32]func(*Supervisor, *request, *object, *walkCall) (answer, bool){
 	abi.BPF_MAP_GET_NEXT_KEY: (*Supervisor).nextKey,
 	abi.BPF_MAP_LOOKUP_ELEM:  (*Supervisor).walkLookup,
 	abi.BPF_MAP_DELETE_ELEM:  (*Supervisor).walkDelete,
@@ -68,22 +70,20 @@ var writes = map[uint32]int{
 	abi.BPF_MAP_UPDATE_BATCH: 36, abi.BPF_MAP_DELETE_BATCH: 36, abi.BPF_MAP_LOOKUP_AND_DELETE_BATCH: 36,
 }
 
-// walkAttr is how many bytes of union bpf_attr those commands use.
-const walkAttr = 56
-
-// walk answers a call from a walk, if it can.
-func (s *Supervisor) walk(v *view, cmd uint32) (answer, bool) {
-	r := v.r
+// walk answers a call from a walk, if it can. Only the thread that receives
+// calls may ask.
+func (s *Supervisor) walk(r *request) (answer, bool) {
+	cmd := uint32(r.Args[0])
 	serve := walkCommands[cmd]
 	off, write := writes[cmd]
-	if serve == nil && (!write || len(s.walks) == 0) {
+	if serve == nil && !write || len(s.walks) == 0 && cmd != abi.BPF_MAP_GET_NEXT_KEY {
 		return answer{}, false
 	}
-	attr := make([]byte, min(r.Args[2], walkAttr))
-	if len(attr) < off+4 || r.thread.ReadAt(r.Args[1], attr) != nil {
+	c := &s.reading
+	if !c.read(r, cmd) || len(c.attr) < off+4 {
 		return answer{}, false
 	}
-	o := v.lookup(int(int32(le.Uint32(attr[off:]))))
+	o := s.objects.lookup(r, int(int32(le.Uint32(c.attr[off:]))))
 	if o == nil || o.Map == nil {
 		return answer{}, false
 	}
@@ -94,10 +94,14 @@ func (s *Supervisor) walk(v *view, cmd uint32) (answer, bool) {
 		s.endWalk(o)
 		return answer{}, false
 	}
-	if abi.MapTypeOf(o.Map.Type).NoWalk || len(attr) < int(abi.Commands[cmd].Size) || r.Args[2] > walkAttr {
+	if abi.MapTypeOf(o.Map.Type).NoWalk || len(c.attr) < int(abi.Commands[cmd].Size) || r.Args[2] > walkAttr {
 		return answer{}, false
 	}
-	return serve(s, r, o, attr)
+	a, ok := serve(s, r, o, c)
+	if ok {
+		s.traceLocal(r, cmd, a)
+	}
+	return a, ok
 }
 
 // endTwins ends the walks of other objects which may be the same map.
@@ -109,10 +113,8 @@ func (s *Supervisor) endTwins(o *object) {
 	}
 }
 
-// endWalk forgets a walk, after a delete that was held back.
 func (s *Supervisor) endWalk(o *object) {
 	if o.walk != nil {
-		s.settleDelete(o)
 		o.walk = nil
 		delete(s.walks, o)
 	}
@@ -125,21 +127,12 @@ func (s *Supervisor) beginWalk(o *object, after []byte) {
 	s.walks[o] = true
 }
 
-// key reads the key of a call, nil if there is none that can be read.
-func (s *Supervisor) key(r *request, o *object, attr []byte) []byte {
-	key := make([]byte, o.Map.KeySize)
-	if p := le.Uint64(attr[8:]); p == 0 || r.thread.ReadAt(p, key) != nil {
-		return nil
-	}
-	return key
-}
-
-func (s *Supervisor) nextKey(r *request, o *object, attr []byte) (answer, bool) {
+func (s *Supervisor) nextKey(r *request, o *object, c *walkCall) (answer, bool) {
 	next := 0
-	if le.Uint64(attr[8:]) == 0 {
+	if c.keyAt() == 0 {
 		s.beginWalk(o, nil)
 	} else {
-		key := s.key(r, o, attr)
+		key := c.key(r, o)
 		if key == nil {
 			return answer{}, false
 		}
@@ -148,7 +141,7 @@ func (s *Supervisor) nextKey(r *request, o *object, attr []byte) (answer, bool) 
 			i, ok = o.walk.index[string(key)]
 		}
 		if !ok {
-			s.beginWalk(o, key)
+			s.beginWalk(o, bytes.Clone(key))
 			i = -1
 		}
 		next = i + 1
@@ -165,70 +158,100 @@ func (s *Supervisor) nextKey(r *request, o *object, attr []byte) (answer, bool) 
 		return fail(unix.ENOENT), true
 	}
 	w.used = time.Now()
-	if r.thread.WriteAt(le.Uint64(attr[16:]), w.entries[next].key) != nil {
+	if r.thread.WriteAt(c.resultAt(), w.entries[next].key) != nil {
 		return fail(unix.EFAULT), true
 	}
+	s.askAhead(o, next)
 	return value(0), true
+}
+
+// chunk is what the target found in one go.
+type chunk struct {
+	reply wire.WalkReply
+	err   error
+	runs  uint64    // programs that the tool had run before it was asked for
+	asked time.Time // when it was
+}
+
+// ask returns what asks the target for the entries after those that are known.
+func (s *Supervisor) ask(o *object) func() chunk {
+	w := o.walk
+	s.catchUp()
+	c := chunk{runs: s.runs.Load(), asked: time.Now()}
+	req := wire.Walk{Map: o.Handle, KeySize: o.Map.KeySize, ValueSize: s.marshal.ValueSize(o.Map), Max: w.chunk, After: w.after}
+	return func() chunk {
+		c.err = s.target.Do(wire.TypeWalk, &req, &c.reply)
+		return c
+	}
+}
+
+// askAhead asks for the next chunk when the tool has come halfway through one.
+// A tool that deletes what it walks over would find in it what it has deleted
+// meanwhile; and the first chunk may be all that a tool wants.
+func (s *Supervisor) askAhead(o *object, next int) {
+	w := o.walk
+	if w.ahead == nil && !w.done && !w.deletes && w.began > 0 && next > (w.began+len(w.entries))/2 {
+		ask, ahead := s.ask(o), make(chan chunk, 1)
+		s.spawn(func() { ahead <- ask() })
+		w.ahead = ahead
+	}
 }
 
 // fetch gets the entries after those that are known. Where the kernel has
 // begun anew, those are passed over.
 func (s *Supervisor) fetch(o *object) bool {
 	w := o.walk
-	req := wire.Walk{Map: o.Handle, KeySize: o.Map.KeySize, ValueSize: s.marshal.ValueSize(o.Map), Max: w.chunk, After: w.after}
-	runs := s.runs.Load()
-	var reply wire.WalkReply
-	if s.target.Do(wire.TypeWalk, &req, &reply) != nil {
-		return false
+	var c chunk
+	if w.ahead != nil {
+		c, w.ahead = <-w.ahead, nil
+	} else {
+		c = s.ask(o)()
 	}
-	errno := unix.Errno(reply.Errno)
-	ks, vs := int(req.KeySize), int(req.ValueSize)
-	if errno != 0 && errno != unix.ENOENT || len(reply.Keys) != int(reply.Count)*ks || len(reply.Values) != int(reply.Count)*vs {
+	errno, count := unix.Errno(c.reply.Errno), int(c.reply.Count)
+	ks, vs := int(o.Map.KeySize), int(s.marshal.ValueSize(o.Map))
+	if c.err != nil || errno != 0 && errno != unix.ENOENT || len(c.reply.Keys) != count*ks || len(c.reply.Values) != count*vs {
 		return false
 	}
 	again := false
-	for i := range int(reply.Count) {
-		key := reply.Keys[i*ks : (i+1)*ks]
+	w.began = len(w.entries)
+	for i := range count {
+		key := c.reply.Keys[i*ks : (i+1)*ks]
 		w.after = key
 		if _, known := w.index[string(key)]; known {
 			again = true
 			continue
 		}
 		w.index[string(key)] = len(w.entries)
-		w.entries = append(w.entries, entry{key: key, value: reply.Values[i*vs : (i+1)*vs]})
+		w.entries = append(w.entries, entry{key: key, value: c.reply.Values[i*vs : (i+1)*vs]})
 	}
 	if again {
 		w.restarts++
 	}
-	w.done = errno == unix.ENOENT || reply.Count == 0 || w.restarts > maxRestarts
+	w.done = errno == unix.ENOENT || count == 0 || w.restarts > maxRestarts
 	w.chunk = min(w.chunk*walkGrowth, lastChunk)
-	w.fetched, w.runs = time.Now(), runs
-	s.settleDelete(o)
+	w.fetched, w.runs = c.asked, c.runs
 	return true
 }
 
 // walkLookup serves the value of a walked key, once: who asks again wants to
 // know what it is now.
-func (s *Supervisor) walkLookup(r *request, o *object, attr []byte) (answer, bool) {
+func (s *Supervisor) walkLookup(r *request, o *object, c *walkCall) (answer, bool) {
 	w := o.walk
-	if w == nil || le.Uint64(attr[24:]) != 0 {
+	if w == nil || c.flags() != 0 {
 		return answer{}, false
 	}
-	key := s.key(r, o, attr)
+	key := c.key(r, o)
 	i, ok := w.index[string(key)]
 	if key == nil || !ok {
 		return answer{}, false
 	}
 	e := &w.entries[i]
-	if e.deleted {
-		s.settleDelete(o)
-	}
 	now := time.Now()
 	if e.value == nil || now.Sub(w.used) > walkIdle || now.Sub(w.fetched) > walkAge || w.runs != s.runs.Load() {
 		return answer{}, false
 	}
 	w.used = now
-	if r.thread.WriteAt(le.Uint64(attr[16:]), e.value) != nil {
+	if r.thread.WriteAt(c.resultAt(), e.value) != nil {
 		return fail(unix.EFAULT), true
 	}
 	e.value = nil
@@ -236,42 +259,35 @@ func (s *Supervisor) walkLookup(r *request, o *object, attr []byte) (answer, boo
 }
 
 // walkDelete deletes a walked key without waiting, after one for which it did:
-// the map may not allow it. That of the last known key is held back until the
-// keys after it are known.
-func (s *Supervisor) walkDelete(r *request, o *object, attr []byte) (answer, bool) {
+// the map may not allow it. Before the last known key goes, the keys after it
+// are fetched: the kernel begins anew after a key that is gone.
+func (s *Supervisor) walkDelete(r *request, o *object, c *walkCall) (answer, bool) {
 	w := o.walk
 	if w == nil {
 		return answer{}, false
 	}
-	key := s.key(r, o, attr)
+	key := c.key(r, o)
 	i, ok := w.index[string(key)]
-	if key == nil || !ok {
+	if key == nil || !ok || w.entries[i].deleted { // a second time: the target knows
+		w.ahead = nil // it may be in there
 		return answer{}, false
 	}
-	e := &w.entries[i]
-	if e.deleted {
-		s.settleDelete(o)
-		return answer{}, false // a second time: the target knows
+	if w.deletes && i == len(w.entries)-1 && !w.done && !s.fetch(o) {
+		s.endWalk(o)
+		return answer{}, false
 	}
-	if w.deletes && i == len(w.entries)-1 && !w.done {
-		w.pending = key
-	} else if a := s.deleteKey(o, key); a.errno != 0 {
+	if a := s.deleteKey(o, key); a.errno != 0 {
 		return a, true
 	}
 	w.used = time.Now()
+	e := &w.entries[i]
 	e.value, e.deleted = nil, true
 	return value(0), true
 }
 
-func (s *Supervisor) settleDelete(o *object) {
-	if key := o.walk.pending; key != nil {
-		o.walk.pending = nil
-		s.deleteKey(o, key)
-	}
-}
-
 // deleteKey has the target delete a key; it waits the first time.
 func (s *Supervisor) deleteKey(o *object, key []byte) answer {
+	s.catchUp()
 	c := marshal.DeleteCall(o.Handle, key)
 	if o.walk.deletes {
 		s.target.Post(wire.TypeCall, c)

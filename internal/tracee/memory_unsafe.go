@@ -22,17 +22,24 @@ func processVM(nr uintptr, pid int, addr uint64, p []byte) (int, unix.Errno) {
 	return int(n), e
 }
 
-// identify returns the identity of the file at path, which ends in NUL. It asks
-// no file system for it: the file may be on the one that this process serves.
-func identify(path []byte) (Identity, error) {
+// readBoth reads p, and q if it can be read: it returns how many bytes of both.
+func readBoth(pid int, addr uint64, p []byte, second uint64, q []byte) (int, unix.Errno) {
+	local := [2]unix.Iovec{{Base: unsafe.SliceData(p), Len: uint64(len(p))}, {Base: unsafe.SliceData(q), Len: uint64(len(q))}}
+	remote := [2]struct{ base, len uint64 }{{addr, uint64(len(p))}, {second, uint64(len(q))}}
+	n, _, e := unix.Syscall6(unix.SYS_PROCESS_VM_READV, uintptr(pid),
+		uintptr(unsafe.Pointer(&local)), 2, uintptr(unsafe.Pointer(&remote)), 2, 0)
+	return int(n), e
+}
+
+// identify returns the identity of the file at path, which ends in NUL and
+// begins at dir. It asks no file system for it: the file may be on the one that
+// this process serves.
+func identify(dir int, path []byte) (Identity, error) {
 	var st unix.Statx_t
-	_, _, e := unix.Syscall6(unix.SYS_STATX, atFDCWD, uintptr(unsafe.Pointer(unsafe.SliceData(path))),
+	_, _, e := unix.Syscall6(unix.SYS_STATX, uintptr(dir), uintptr(unsafe.Pointer(unsafe.SliceData(path))),
 		unix.AT_STATX_DONT_SYNC, unix.STATX_INO|unix.STATX_TYPE, uintptr(unsafe.Pointer(&st)), 0)
 	if e != 0 {
 		return Identity{}, e
 	}
 	return Identity{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino}, nil
 }
-
-// atFDCWD is AT_FDCWD as an argument.
-const atFDCWD = ^uintptr(99)

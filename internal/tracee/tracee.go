@@ -25,6 +25,23 @@ func (t Thread) WriteAt(addr uint64, p []byte) error {
 	return t.move(writev, addr, p)
 }
 
+// ReadBoth is ReadAt, and on the way reads other at a second address, where it
+// may be that nothing can be read: both says whether it could. An empty other is
+// not read.
+func (t Thread) ReadBoth(addr uint64, p []byte, second uint64, other []byte) (both bool, err error) {
+	if len(p) == 0 || len(other) == 0 {
+		return false, t.ReadAt(addr, p)
+	}
+	n, e := readBoth(int(t), addr, p, second, other)
+	if e != 0 {
+		return false, e
+	}
+	if n < len(p) {
+		return false, unix.EFAULT
+	}
+	return n == len(p)+len(other), nil
+}
+
 func (t Thread) move(f func(int, uint64, []byte) (int, unix.Errno), addr uint64, p []byte) error {
 	if len(p) == 0 {
 		return nil
@@ -66,16 +83,23 @@ type Identity struct{ Dev, Ino uint64 }
 // Descriptor says what the thread's descriptor fd refers to.
 func (t Thread) Descriptor(fd int) (Identity, error) {
 	var b [48]byte
-	path := append(b[:0], "/proc/"...)
-	path = strconv.AppendInt(path, int64(t), 10)
-	path = append(path, "/fd/"...)
+	path := append(t.appendFDs(b[:0]), '/')
 	path = strconv.AppendInt(path, int64(fd), 10)
-	path = append(path, 0)
-	return identify(path)
+	return identify(unix.AT_FDCWD, append(path, 0))
+}
+
+// appendFDs appends the path of the directory that lists the thread's
+// descriptors.
+func (t Thread) appendFDs(b []byte) []byte {
+	b = append(b, "/proc/"...)
+	b = strconv.AppendInt(b, int64(t), 10)
+	return append(b, "/fd"...)
 }
 
 // Identify says what file a path leads to.
-func Identify(path string) (Identity, error) { return identify(append([]byte(path), 0)) }
+func Identify(path string) (Identity, error) {
+	return identify(unix.AT_FDCWD, append([]byte(path), 0))
+}
 
 // CloseOnExec says whether a descriptor of the thread's has FD_CLOEXEC set.
 func (t Thread) CloseOnExec(fd int) bool {
