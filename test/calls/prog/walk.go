@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"sort"
 	"sync"
 
@@ -19,6 +20,7 @@ func init() {
 	cases["walk-frozen"] = walkFrozen
 	cases["walk-flood"] = walkFlood
 	cases["walk-threads"] = walkThreads
+	cases["walk-close"] = walkClose
 }
 
 // walk returns keys and sizes of values as a tool would print them.
@@ -300,4 +302,25 @@ func walkThreads() {
 	}
 	wg.Wait()
 	fmt.Println(counts[0] >= n, counts[1] >= n)
+}
+
+// walkClose deletes as many keys as a walk begins with, and closes the map.
+func walkClose() {
+	const path = "/sys/fs/bpf/bpfd-calls-walk"
+	os.Remove(path)
+	fd := filled(unix.BPF_MAP_TYPE_HASH, 100, 128)
+	_, err := bpf(unix.BPF_OBJ_PIN, newAttr(12).str(0, path).u32(8, uint32(fd)))
+	check("pin", err)
+	defer os.Remove(path)
+	var key []byte
+	for range 64 {
+		k, err := next(fd, key, 4)
+		check("next", err)
+		check("delete", remove(fd, k))
+		key = k
+	}
+	unix.Close(fd)
+	again, err := bpf(unix.BPF_OBJ_GET, newAttr(12).str(0, path))
+	check("get", err)
+	fmt.Println(len(walk(again, 4, 8)))
 }
