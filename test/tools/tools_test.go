@@ -32,15 +32,12 @@ func TestShell(t *testing.T) {
 	}, rows())
 }
 
-// chosen are the rows of bcc, and of the programs of bpftrace, that are run each
-// time, one of each kind: every tool compiles for seconds, twice. With -results all are run.
+// chosen are the rows of bcc that are run each time, one of each kind: every
+// tool compiles for seconds, twice. With -results all are run.
 var chosen = []string{
 	"softirqs", "hardirqs", "runqlat", "syscount", "profile", "stackcount", "argdist", "trace", "tplist", "opensnoop",
-	"no such option", "bashreadline.bt",
+	"no such option",
 }
-
-// longFamily returns whether only the chosen rows of a family run each time.
-func longFamily(r suite.Row) bool { return r.Family == "bcc" || r.Family == "bpftrace's programs" }
 
 // rows returns the rows to run.
 func rows() []suite.Row {
@@ -48,7 +45,7 @@ func rows() []suite.Row {
 	if flag.Lookup("results").Value.String() != "" {
 		return all
 	}
-	return slices.DeleteFunc(all, func(r suite.Row) bool { return longFamily(r) && !slices.Contains(chosen, r.Name) })
+	return slices.DeleteFunc(all, func(r suite.Row) bool { return r.Family == "bcc" && !slices.Contains(chosen, r.Name) })
 }
 
 // lacks skips what is not on this machine, except in CI, where everything was
