@@ -4,11 +4,30 @@
 package cache
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
+
+// Failure says what cannot be kept in the cache, in which directory, and how to
+// take another one.
+func Failure(what, dir string, err error) error {
+	return fmt.Errorf("cannot keep %s in %s: %w; XDG_CACHE_HOME names another place", what, dir, Reason(err))
+}
+
+// Reason takes the names out of an error that are said already.
+func Reason(err error) error {
+	if e := (*os.PathError)(nil); errors.As(err, &e) {
+		return e.Err
+	}
+	if e := (*os.LinkError)(nil); errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
 
 // Path returns where an entry is or will be: below $XDG_CACHE_HOME/bpfd, or
 // below the directory for temporary files if the user has no home.

@@ -155,7 +155,10 @@ func (o *Options) makeVmlinux() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("bpftool cannot make a vmlinux.h of %s: %s", path, strings.TrimSpace(stderr.String()))
 	}
-	return dir, cache.Put(header, text, 0o644)
+	if err := cache.Put(header, text, 0o644); err != nil {
+		return "", cache.Failure("vmlinux.h", dir, err)
+	}
+	return dir, nil
 }
 
 // findBpftool looks where distributions put it, which is not in the path of

@@ -98,5 +98,8 @@ func Install() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return path, cache.Put(path, b, 0o700)
+	if err := cache.Put(path, b, 0o700); err != nil {
+		return "", cache.Failure("bpfd", filepath.Dir(path), err)
+	}
+	return path, nil
 }

@@ -69,13 +69,5 @@ func isDir(path string) bool {
 }
 
 func cacheError(err error) error {
-	return fmt.Errorf("cannot keep kernel headers in %s: %w; XDG_CACHE_HOME names another place", cache.Path("headers"), reason(err))
-}
-
-// reason takes the names out of an error that are said already.
-func reason(err error) error {
-	if e := (*os.PathError)(nil); errors.As(err, &e) {
-		return e.Err
-	}
-	return err
+	return cache.Failure("kernel headers", cache.Path("headers"), err)
 }

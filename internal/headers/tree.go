@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"bpfd/internal/cache"
 )
 
 // Kernel is the kernel that headers must be of.
@@ -37,7 +39,7 @@ func (m *Mismatch) Error() string {
 // kernel built with O= leaves it.
 func In(dir string) (Tree, error) {
 	if _, err := os.Stat(dir); err != nil {
-		return Tree{}, fmt.Errorf("%s: %w", dir, reason(err))
+		return Tree{}, fmt.Errorf("%s: %w", dir, cache.Reason(err))
 	}
 	if !exists(dir, utsrelease) {
 		return Tree{}, fmt.Errorf("%s holds no headers of a built kernel: it has no %s", dir, utsrelease)

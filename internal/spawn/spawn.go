@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -144,16 +145,32 @@ func attributes(user bool) *syscall.SysProcAttr {
 
 // explainNamespaces names what forbids namespaces and how to allow them.
 func explainNamespaces(err error) error {
-	for _, k := range []struct{ file, bad, allow string }{
-		{"/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000"},
-		{"/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1"},
-		{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "sysctl kernel.apparmor_restrict_unprivileged_userns=0"},
+	for _, k := range []struct{ kind, file, bad, allow string }{
+		{"user", "/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000"},
+		{"mount", "/proc/sys/user/max_mnt_namespaces", "0", "sysctl user.max_mnt_namespaces=10000"},
+		{"pid", "/proc/sys/user/max_pid_namespaces", "0", "sysctl user.max_pid_namespaces=10000"},
+		{"user", "/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1"},
+		{"user", "/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "sysctl kernel.apparmor_restrict_unprivileged_userns=0"},
 	} {
-		if b, e := os.ReadFile(k.file); e == nil && len(b) > 0 && string(b[:1]) == k.bad {
-			return fmt.Errorf("this host does not allow user namespaces (%s is %s); allow them as root with: %s", k.file, k.bad, k.allow)
+		if setting(k.file) == k.bad {
+			return fmt.Errorf("this host does not allow %s namespaces (%s is %s); allow them as root with: %s", k.kind, k.file, k.bad, k.allow)
 		}
 	}
+	if errors.Is(err, unix.ENOSPC) { // a limit, and not of a disk: user_namespaces(7)
+		var limits []string
+		for _, kind := range []string{"user", "mnt", "pid"} {
+			name := "max_" + kind + "_namespaces"
+			limits = append(limits, "user."+name+"="+setting("/proc/sys/user/"+name))
+		}
+		return fmt.Errorf("this host allows no more namespaces (%s); raise that limit as root with sysctl", strings.Join(limits, ", "))
+	}
 	return fmt.Errorf("cannot make namespaces: %w", err)
+}
+
+// setting is what a file below /proc/sys holds.
+func setting(path string) string {
+	b, _ := os.ReadFile(path)
+	return strings.TrimSpace(string(b))
 }
 
 // mount sends the configuration and receives what the stage has mounted.

@@ -126,7 +126,7 @@ func (s *stage) mount() error {
 
 func explainFuse(err error) error {
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
 		return fmt.Errorf("this host has no /dev/fuse; as root: modprobe fuse")
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("this host does not let you open /dev/fuse; as root: chmod 666 /dev/fuse")

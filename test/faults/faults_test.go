@@ -124,17 +124,7 @@ func TestOrdinaryUser(t *testing.T) {
 	if err != nil {
 		t.Skip("this machine has no /dev/fuse")
 	}
-	dir, err := os.MkdirTemp("/tmp", "bpfd-user")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	os.Chmod(dir, 0o777)
-	program, err := os.ReadFile(bpfctl)
-	if err != nil {
-		t.Fatal(err)
-	}
-	os.WriteFile(dir+"/bpfctl", program, 0o755)
+	dir, program := copied(t)
 	for _, fifo := range []string{"in", "out"} {
 		if err := syscall.Mkfifo(dir+"/"+fifo, 0o666); err != nil {
 			t.Fatal(err)
@@ -147,7 +137,7 @@ func TestOrdinaryUser(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer daemon.Wait()
-		return testenv.Run(t, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "HOME="+dir, dir+"/bpfctl", "run",
+		return testenv.Run(t, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "HOME="+dir, program, "run",
 			"-t", "shell:cat "+dir+"/out & exec cat >"+dir+"/in", "--", "sh", "-c", "cd "+dir+"; "+tool)
 	}
 	defer os.Chmod("/dev/fuse", st.Mode().Perm())

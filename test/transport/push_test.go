@@ -114,6 +114,41 @@ func TestPushPlaces(t *testing.T) {
 	}
 }
 
+// Where every place is full, each is named, and nothing is left in any.
+func TestPushFull(t *testing.T) {
+	testenv.Need(t, "dash", "unshare")
+	listing, script := filepath.Join(t.TempDir(), "left"), filepath.Join(t.TempDir(), "shell")
+	write(t, script, `#!/bin/sh
+exec 9>`+listing+`
+set -e
+for d in /data/local/tmp /tmp /var/tmp /dev/shm; do [ ! -d $d ] || mount -t tmpfs -o size=64k none $d; done
+set +e
+dash "$@"
+status=$?
+find /data/local/tmp /tmp /var/tmp /dev/shm -mindepth 1 >&9 2>/dev/null
+exit $status
+`)
+	if err := os.Chmod(script, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	local(t, "unshare --mount "+script)
+	_, err := push(t, "/var/tmp")
+	if err == nil {
+		t.Fatal("pushed although there is no room")
+	}
+	for _, dir := range []string{"/var/tmp", "/tmp", "/dev/shm"} {
+		if !strings.Contains(err.Error(), dir+"/bpfd-0 has 65536 bytes of ") {
+			t.Errorf("nothing of %s: %v", dir, err)
+		}
+	}
+	if strings.Count(err.Error(), "it is full") < 3 || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v", err)
+	}
+	if left, err := os.ReadFile(listing); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %s, %v", left, err)
+	}
+}
+
 // Who is not root and cannot become it is told so.
 func TestPushUser(t *testing.T) {
 	path, err := exec.LookPath("setpriv")
