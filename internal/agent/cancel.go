@@ -15,48 +15,47 @@ type cancelTable struct {
 
 // waiter is a request that may wait.
 type waiter struct {
-	t      *cancelTable
-	id     uint32
-	gaveUp bool // guarded by t.mu
-	fd     int  // eventfd, -1 before it waits; guarded by t.mu
+	t  *cancelTable
+	id uint32
+	// following are guarded by t.mu
+	users  int // a host may give several requests the same id
+	gaveUp bool
+	fd     int // eventfd, -1 before it waits
 }
 
-// add makes a request known. It must be called before the next request is
-// looked at, which may be the one that cancels it.
-func (t *cancelTable) add(id uint32) *waiter {
+// add makes a request known, until done. It must be called before the next
+// request is looked at, which may be the one that cancels it. Requests with the
+// same id are cancelled together.
+func (t *cancelTable) add(id uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.all == nil {
 		t.all = make(map[uint32]*waiter)
 	}
-	w := &waiter{t: t, id: id, fd: -1, gaveUp: t.closed}
-	t.all[id] = w
-	return w
+	if t.all[id] == nil {
+		t.all[id] = &waiter{t: t, id: id, fd: -1, gaveUp: t.closed}
+	}
+	t.all[id].users++
 }
 
-// get returns the request with that id. A host that gives two requests the same
-// has both cancelled together.
+// get returns a request that was added.
 func (t *cancelTable) get(id uint32) *waiter {
 	t.mu.Lock()
-	w := t.all[id]
-	t.mu.Unlock()
-	if w == nil {
-		w = t.add(id)
-	}
-	return w
+	defer t.mu.Unlock()
+	return t.all[id]
 }
 
 // done forgets the request.
 func (w *waiter) done() {
 	w.t.mu.Lock()
 	defer w.t.mu.Unlock()
+	if w.users--; w.users > 0 {
+		return
+	}
 	if w.fd >= 0 {
 		unix.Close(w.fd)
-		w.fd, w.gaveUp = -1, true
 	}
-	if w.t.all[w.id] == w {
-		delete(w.t.all, w.id)
-	}
+	delete(w.t.all, w.id)
 }
 
 // wait waits until fd can be read; EINTR if the host cancels the request.

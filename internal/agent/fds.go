@@ -25,15 +25,38 @@ func (t *fdTable) get(h wire.Handle) (int, bool) {
 	return fd, ok
 }
 
+// mappable returns the number of a descriptor whose memory is the kernel's own:
+// a file may end before its mapping does, and a look behind its end is a SIGBUS.
+func (t *fdTable) mappable(h wire.Handle) (int, error) {
+	fd, ok := t.get(h)
+	if !ok {
+		return -1, unix.EBADF
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return -1, err
+	}
+	if st.Mode&unix.S_IFMT != 0 { // no anonymous inode
+		return -1, unix.ENODEV
+	}
+	return fd, nil
+}
+
 // put keeps fd under the name h. A name that is taken loses what it had.
 func (t *fdTable) put(h wire.Handle, fd int) {
-	t.mu.Lock()
-	old, taken := t.fds[h]
-	t.fds[h] = fd
-	t.mu.Unlock()
-	if taken {
-		unix.Close(old)
+	for !t.tryPut(h, fd) {
+		t.close(h)
 	}
+}
+
+func (t *fdTable) tryPut(h wire.Handle, fd int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, taken := t.fds[h]; taken {
+		return false
+	}
+	t.fds[h] = fd
+	return true
 }
 
 // close drops a descriptor and what hangs on it: mappings and streams.

@@ -236,7 +236,12 @@ func (s *session) read(id uint32, req *wire.Read) wire.Message {
 		if err != unix.EAGAIN && err != unix.EINTR {
 			return &wire.BytesReply{Errno: errno(err)}
 		}
-		if err := w.wait(fd); err != nil {
+		// Who waits does not count, or the request that cancels it might not
+		// be served any more.
+		<-s.slow
+		err = w.wait(fd)
+		s.slow <- struct{}{}
+		if err != nil {
 			return &wire.BytesReply{Errno: errno(err)}
 		}
 	}

@@ -70,9 +70,9 @@ const maxMapped = 64 << 20
 
 // syncMemory applies the host's changes and returns the target's.
 func (s *session) syncMemory(req *wire.Memory) *wire.MemoryReply {
-	fd, ok := s.fds.get(req.Handle)
-	if !ok {
-		return &wire.MemoryReply{Errno: uint32(unix.EBADF)}
+	fd, err := s.fds.mappable(req.Handle)
+	if err != nil {
+		return &wire.MemoryReply{Errno: errno(err)}
 	}
 	if req.Size == 0 {
 		s.memory.close(req.Handle) // to be mapped anew

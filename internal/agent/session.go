@@ -20,7 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// slowCalls bounds the requests that run beside the main thread.
+// slowCalls bounds the requests that run beside the main thread, but for those
+// which wait for a file.
 const slowCalls = 256
 
 // Options of a session.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -54,23 +55,19 @@ func newStreamTable(s *session) *streamTable {
 
 // open starts a stream.
 func (t *streamTable) open(req *wire.Stream) *wire.Status {
+	if req.Size > 1<<30 {
+		return status(unix.EINVAL)
+	}
 	fd, ok := t.s.fds.get(req.Handle)
 	if !ok {
 		return status(unix.EBADF)
 	}
 	st := &stream{id: req.ID, fd: fd, handle: req.Handle, credit: req.Credit}
-	if req.Size > 1<<30 {
-		return status(unix.EINVAL)
-	}
-	var err error
-	switch req.Kind {
-	case wire.StreamPerf:
-		st.ring, err = asReader(ring.OpenPerf(fd, int(req.Size)))
-	case wire.StreamRingbuf:
-		st.ring, err = asReader(ring.OpenRingbuf(fd, int(req.Size)))
-	}
-	if err != nil {
-		return status(err)
+	if req.Kind != wire.StreamPoll {
+		var err error
+		if st.ring, err = t.openRing(req); err != nil {
+			return status(err)
+		}
 	}
 	if err := t.add(st); err != nil {
 		if st.ring != nil {
@@ -79,6 +76,18 @@ func (t *streamTable) open(req *wire.Stream) *wire.Status {
 		return status(err)
 	}
 	return &wire.Status{}
+}
+
+// openRing maps a stream's ring.
+func (t *streamTable) openRing(req *wire.Stream) (ring.Reader, error) {
+	fd, err := t.s.fds.mappable(req.Handle)
+	if err != nil {
+		return nil, err
+	}
+	if req.Kind == wire.StreamPerf {
+		return asReader(ring.OpenPerf(fd, int(req.Size)))
+	}
+	return asReader(ring.OpenRingbuf(fd, int(req.Size)))
 }
 
 func asReader[R ring.Reader](r R, err error) (ring.Reader, error) { return r, err }
@@ -276,12 +285,18 @@ func (t *streamTable) drain(st *stream, buf []byte) ([]byte, int) {
 	return buf, moved
 }
 
-// end tells the host that a stream is over.
+// end tells the host that a stream is over, unless the host has closed it.
 func (t *streamTable) end(st *stream, err error) {
 	t.mu.Lock()
-	delete(t.all, st.id)
-	unix.EpollCtl(t.epoll, unix.EPOLL_CTL_DEL, st.fd, nil)
+	alive := t.all[st.id] == st
+	if alive {
+		delete(t.all, st.id)
+		unix.EpollCtl(t.epoll, unix.EPOLL_CTL_DEL, st.fd, nil)
+	}
 	t.mu.Unlock()
+	if !alive {
+		return // who closed it unmaps the ring
+	}
 	if st.ring != nil {
 		st.ring.Close()
 	}
@@ -309,10 +324,10 @@ func (t *streamTable) polled(events []unix.EpollEvent) {
 func status(err error) *wire.Status { return &wire.Status{Errno: errno(err)} }
 
 func errno(err error) uint32 {
-	switch e := err.(type) {
-	case nil:
+	if err == nil {
 		return 0
-	case unix.Errno:
+	}
+	if e := unix.Errno(0); errors.As(err, &e) {
 		return uint32(e)
 	}
 	return uint32(unix.EIO)

@@ -30,7 +30,7 @@ func (w *walker) cmd(cmd uintptr, key, other []byte) unix.Errno {
 	}
 	binary.NativeEndian.PutUint64(w.attr[16:], uint64(sys.Address(other)))
 	args := [6]uintptr{cmd, sys.Address(w.attr), uintptr(len(w.attr))}
-	_, errno := sys.Call(unix.SYS_BPF, &args, [][]byte{w.attr, key, other})
+	_, errno := sys.Call(numbers[wire.SysBPF], &args, [][]byte{w.attr, key, other})
 	return errno
 }
 
@@ -40,6 +40,9 @@ func (s *session) walk(req *wire.Walk) *wire.WalkReply {
 	fd, ok := s.fds.get(req.Map)
 	if !ok {
 		return &wire.WalkReply{Errno: uint32(unix.EBADF)}
+	}
+	if req.KeySize == 0 { // a walk that gets nowhere
+		return &wire.WalkReply{Errno: uint32(unix.EINVAL)}
 	}
 	if req.KeySize > maxWalk || req.ValueSize > wire.MaxBody/2 {
 		return &wire.WalkReply{Errno: uint32(unix.E2BIG)}

@@ -75,10 +75,10 @@ func (p *Perf) Next(dst []byte, max int) ([]byte, error) {
 	pos, n := p.tail, 0
 	for pos < head {
 		size := int(binary.NativeEndian.Uint16(copyOut(hdr[:0], p.data, pos, perfHeader)[6:]))
-		if size < perfHeader || pos+uint64(size) > head {
+		if size < perfHeader || size > len(p.data) || pos+uint64(size) > head {
 			return dst[:start], ErrCorrupt
 		}
-		if n > 0 && n+size > max {
+		if n > 0 && n+size > min(max, len(p.data)) {
 			break
 		}
 		n += size
@@ -116,7 +116,7 @@ const (
 
 // OpenRingbuf maps the BPF ring buffer fd, whose data area has size bytes.
 func OpenRingbuf(fd, size int) (*Ringbuf, error) {
-	if size <= 0 || size&(size-1) != 0 {
+	if size < sys.PageSize || size&(size-1) != 0 {
 		return nil, fmt.Errorf("a ring of %d bytes: %w", size, unix.EINVAL)
 	}
 	consumer, err := unix.Mmap(fd, 0, sys.PageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
@@ -150,10 +150,10 @@ func (r *Ringbuf) Next(dst []byte, max int) ([]byte, error) {
 			break
 		}
 		size := recordSize(length)
-		if pos+uint64(size) > end {
+		if size > len(r.data) || pos+uint64(size) > end {
 			return dst[:start], ErrCorrupt
 		}
-		if n > 0 && n+size > max {
+		if n > 0 && n+size > min(max, len(r.data)) {
 			break
 		}
 		n += size

@@ -206,3 +206,31 @@ func TestUserMirror(t *testing.T) {
 	}
 	u.Drain(func([]byte) (uint64, error) { t.Error("a closed ring is drained"); return 0, nil })
 }
+
+// Who reads with a smaller size than the ring has gets an error, or less at a
+// time, and never reads beyond what it was told.
+func TestRingbufSmallerSize(t *testing.T) {
+	for _, size := range []int{1, 8, 1024, sys.PageSize + 8} {
+		if _, err := OpenRingbuf(newKernelRing(t, 4*sys.PageSize).fd, size); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("size %d: %v", size, err)
+		}
+	}
+	open := func(length, count int) Reader {
+		k := newKernelRing(t, 16*sys.PageSize)
+		for range count {
+			k.put(make([]byte, length), 0)
+		}
+		r, err := OpenRingbuf(k.fd, sys.PageSize)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.Close() })
+		return r
+	}
+	if _, err := open(4*sys.PageSize, 1).Next(nil, 1<<20); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a record that is larger than the ring: %v", err)
+	}
+	if b := next(t, open(56, 1000), 1<<20); len(b) > sys.PageSize || len(b) == 0 {
+		t.Errorf("%d bytes of a ring of %d", len(b), sys.PageSize)
+	}
+}

@@ -18,7 +18,7 @@ type Writer struct {
 
 // OpenWriter maps the user ring buffer fd, whose data area has size bytes.
 func OpenWriter(fd, size int) (*Writer, error) {
-	if size <= 0 || size&(size-1) != 0 {
+	if size < sys.PageSize || size&(size-1) != 0 {
 		return nil, unix.EINVAL
 	}
 	consumer, err := unix.Mmap(fd, 0, sys.PageSize, unix.PROT_READ, unix.MAP_SHARED)
