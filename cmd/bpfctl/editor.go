@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"io"
 	"os"
 	"path/filepath"
@@ -21,13 +22,31 @@ func newEditor(commands []string) *editor {
 	e.terminal = term.NewTerminal(struct {
 		io.Reader
 		io.Writer
-	}{os.Stdin, os.Stdout}, textPrompt)
+	}{keys{os.Stdin}, os.Stdout}, textPrompt)
 	e.terminal.AutoCompleteCallback = e.complete
 	e.terminal.History = loadHistory()
 	return e
 }
 
-// line reads a line; io.EOF stands for Ctrl-D and Ctrl-C.
+// keys are what the user presses. Ctrl-C drops the line that is being edited: to
+// terminals of x/term it is the end, and who wants to end a poll that has just
+// ended by itself would lose all that the session made.
+type keys struct{ io.Reader }
+
+func (k keys) Read(p []byte) (int, error) {
+	n, err := k.Reader.Read(p[:max(len(p)/len(dropLine), 1)])
+	if len(p) < len(dropLine) {
+		return n, err
+	}
+	return copy(p, bytes.ReplaceAll(bytes.Clone(p[:n]), []byte{ctrlC}, []byte(dropLine))), err
+}
+
+const (
+	ctrlC    = 3
+	dropLine = "\x05\x15\r" // Ctrl-E, Ctrl-U, and an empty line
+)
+
+// line reads a line; io.EOF stands for Ctrl-D.
 func (e *editor) line() (string, error) {
 	fd := int(os.Stdin.Fd())
 	old, err := term.MakeRaw(fd)
@@ -38,7 +57,11 @@ func (e *editor) line() (string, error) {
 	if width, height, err := term.GetSize(int(os.Stdout.Fd())); err == nil && width > 0 {
 		e.terminal.SetSize(width, height)
 	}
-	return e.terminal.ReadLine()
+	line, err := e.terminal.ReadLine()
+	if err == term.ErrPasteIndicator { // pasted lines are lines
+		err = nil
+	}
+	return line, err
 }
 
 // complete completes a command's name on TAB, and shows its arguments when

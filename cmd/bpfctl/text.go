@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -37,6 +38,7 @@ type textSession struct {
 	conn        *transport.Conn
 	target      string
 	r           *bufio.Reader
+	crlf        bool // a terminal on the way ends lines with CR LF
 	interrupted atomic.Bool
 	editing     atomic.Bool // Ctrl-C ends a poll, not the session
 	early       atomic.Bool // it came, perhaps before the poll was sent
@@ -138,19 +140,24 @@ func (s *textSession) pass(in io.Reader, out io.Writer) error {
 	return err
 }
 
+// maxBefore is how much may be printed before the protocol begins.
+const maxBefore = 32 << 10
+
 // banner skips what is printed before the protocol begins.
 func (s *textSession) banner() error {
 	var before strings.Builder
-	for before.Len() < 32<<10 {
-		line, err := s.r.ReadString('\n')
-		if line == text.Banner || strings.TrimRight(line, "\r\n")+"\n" == text.Banner {
-			return nil
+	for before.Len() < maxBefore {
+		line, err := s.r.ReadSlice('\n') // no more than the buffer holds
+		if said, crlf := bytes.CutSuffix(line, []byte("\r\n")); string(line) == text.Banner || crlf && string(said)+"\n" == text.Banner {
+			s.crlf = crlf
+			return s.send("") // the first byte decides what bpfd speaks
 		}
-		before.WriteString(line)
+		before.Write(line)
 		if err != nil {
 			break
 		}
 	}
+	s.conn.Kill() // what goes on to talk would not see that nobody listens
 	return errNoBanner(before.String())
 }
 
@@ -165,9 +172,11 @@ func (s *textSession) play(file io.Reader, out *bufio.Writer, complain func(line
 	lines := bufio.NewReader(file)
 	for n := 1; ; n++ {
 		line, err := lines.ReadString('\n')
-		if command := strings.Trim(line, " \r\n"); command == "exit" {
+		switch firstWord(line) {
+		case "":
+		case "exit":
 			return out.Flush()
-		} else if command != "" {
+		default:
 			if err := s.send(line); err != nil {
 				return err
 			}
@@ -192,6 +201,12 @@ func (s *textSession) play(file io.Reader, out *bufio.Writer, complain func(line
 	}
 }
 
+// firstWord returns the name of the command in a line, as bpfd sees it.
+func firstWord(line string) string {
+	name, _, _ := strings.Cut(strings.TrimLeft(strings.TrimRight(line, "\r\n"), " "), " ")
+	return name
+}
+
 func (s *textSession) send(line string) error {
 	_, err := io.WriteString(s.conn.W, strings.TrimRight(line, "\r\n")+"\n")
 	return err
@@ -203,6 +218,9 @@ func (s *textSession) reply(print func(line string), raw bool) error {
 		line, err := s.r.ReadString('\n')
 		if err != nil {
 			return errCut(err)
+		}
+		if s.crlf {
+			line = strings.TrimSuffix(line, "\r\n") + "\n"
 		}
 		frame := line == text.Start || line == text.End
 		if raw || !frame {
@@ -218,22 +236,17 @@ func (s *textSession) reply(print func(line string), raw bool) error {
 var failed = regexp.MustCompile(`^\w+: ret=-\d+\n$`)
 
 // answer is what a reply ends with.
-type answer struct{ last, before string }
+type answer struct{ last string }
 
 func (a *answer) add(line string) {
 	if line != text.Start && line != text.End {
-		a.last, a.before = line, a.last
+		a.last = line
 	}
 }
 
 // explain asks why a command failed, if it did, and says what the target says.
 func (s *textSession) explain(a *answer, say func(why string)) error {
-	unknown := a.last == text.NotRecognized
-	if unknown && a.before != text.OpenFailed {
-		say(textUnknown)
-		return nil
-	}
-	if !unknown && !failed.MatchString(a.last) {
+	if a.last != text.NotRecognized && !failed.MatchString(a.last) {
 		return nil
 	}
 	first := true
@@ -261,13 +274,14 @@ func (s *textSession) converse(out *bufio.Writer) error {
 		out.Flush()
 		s.early.Store(false)
 		line, err := e.line()
-		if err == io.EOF || strings.TrimSpace(line) == "exit" {
+		command := firstWord(line)
+		if err == io.EOF || command == "exit" {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if strings.Trim(line, " ") == "" {
+		if command == "" {
 			continue
 		}
 		var a answer

@@ -17,7 +17,7 @@ commands; doc/text-protocol.md describes them.
 
 On a terminal lines are edited, TAB completes commands, and the arrow keys find
 the lines of former sessions, which are kept in $XDG_STATE_HOME/bpfd. Ctrl-C ends
-a poll, Ctrl-D the session. Below the reply of a command that failed stands why.
+a poll and drops a line, Ctrl-D ends the session. Below the reply of a command that failed stands why.
 
 With FILE its lines are sent, each when the one before has been answered, and
 the protocol is printed as it is. Why a command failed is told on standard
@@ -30,8 +30,7 @@ All that a session made on the target is gone when it ends.`
   bpfctl text -t pixel opensnoop.txt
   echo GET_KALLSYMS | bpfctl text -t root@board`
 
-	textPrompt  = "bpfd> "
-	textUnknown = "no such command, or an argument is missing or no number; HELP lists the commands\n"
+	textPrompt = "bpfd> "
 )
 
 func textWelcome(target string) string {

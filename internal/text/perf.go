@@ -28,8 +28,8 @@ func openPerfBuffer(s *session, a *args) {
 	const label = "bpf_open_perf_buffer"
 	pages := a.int(2)
 	size := pages * sys.PageSize
-	if pages <= 0 || pages&(pages-1) != 0 || size > 1<<30 {
-		s.fail(label, fmt.Errorf("%d pages: the number has to be a power of two: %w", pages, unix.EINVAL))
+	if pages <= 0 || pages&(pages-1) != 0 || pages > 1<<30/sys.PageSize {
+		s.fail(label, fmt.Errorf("%d pages: want a power of two, at most %d: %w", pages, 1<<30/sys.PageSize, unix.EINVAL))
 		return
 	}
 	fd, err := openEvent(&unix.PerfEventAttr{
@@ -65,8 +65,8 @@ func openEvent(attr *unix.PerfEventAttr, pid, cpu, group int) (int, error) {
 // arrive; if they hold none, those that they hold when the first has arrived.
 func perfReaderPoll(s *session, a *args) {
 	list, err := s.rings(a)
-	if err == errNoNumber {
-		s.out.line(NotRecognized)
+	if err == errArguments {
+		s.unrecognized(s.last.command, err)
 		return
 	}
 	if err == nil && pendingBytes(list) == 0 {
@@ -84,8 +84,6 @@ func perfReaderPoll(s *session, a *args) {
 	}
 }
 
-var errNoNumber = fmt.Errorf("an argument is no number")
-
 // rings returns the perf buffers that a poll names.
 func (s *session) rings(a *args) ([]*object, error) {
 	var list []*object
@@ -95,7 +93,7 @@ func (s *session) rings(a *args) ([]*object, error) {
 		w, rest = word(rest)
 		num, ok := number(kindInt, w)
 		if !ok {
-			return nil, errNoNumber
+			return nil, errArguments
 		}
 		o := s.objects.get(int(num))
 		if o == nil || o.ring == nil {

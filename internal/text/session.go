@@ -101,7 +101,7 @@ func (s *session) loop() error {
 			s.mu.Lock()
 			s.out.line(Start)
 			s.out.line(fmt.Sprintf("Line too long, at most %d bytes, ignoring\n", MaxLine))
-			s.out.line(NotRecognized)
+			s.unrecognized("a line", errLong)
 			err = s.finish()
 			s.mu.Unlock()
 		case err != nil:
@@ -132,14 +132,27 @@ func (s *session) answer(line []byte) (exit bool, err error) {
 	defer s.mu.Unlock()
 	s.out.line(Start)
 	if c := s.commands[string(name)]; c == nil {
-		s.out.line(NotRecognized)
+		s.unrecognized(strconv.QuoteToASCII(string(name[:min(len(name), 40)])), errNoCommand)
 	} else if run := c.parse(&s.args, line, rest); run == nil {
-		s.out.line(NotRecognized)
+		s.unrecognized(c.name, errArguments)
 	} else {
 		s.last.command = c.name
 		run(s, &s.args)
 	}
 	return false, s.finish()
+}
+
+// Why a line is not recognized.
+var (
+	errNoCommand = errors.New("no such command; HELP lists the commands")
+	errArguments = errors.New("an argument is missing or no number; HELP lists the commands")
+)
+
+// unrecognized answers what is no command, and keeps the cause for LAST_ERROR.
+func (s *session) unrecognized(what string, err error) {
+	s.last.command = what
+	s.last.keep(err)
+	s.out.line(NotRecognized)
 }
 
 // finish ends a reply and sends it.

@@ -5,6 +5,7 @@ package text
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"bpfd/test/testenv"
 
@@ -242,13 +244,49 @@ func TestConversation(t *testing.T) {
 	}
 	press("\x03")
 	c.expect("bpfd> ")
-	press("\x04")
+	press("BPF_CREATE_MAP 1 8\x01\x03") // one that came too late, or drops a line
+	c.expect("bpfd> ")
+	press("\x1b[200~BPF_CREATE_MAP 1 4 8 99 0\r\x1b[201~") // is pasted
+	c.expect("\nbpf_create_map: ret=5\r\n")
+	c.expect("bpfd> ")
+	press("GET_TRACE_EVENTS /no such\r")
+	c.expect("recognized\r\nGET_TRACE_EVENTS: /no/events/such: no such file or directory\r\n")
+	c.expect("bpfd> ")
+	press("exit 0\r")
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
 	}
 	b, err := os.ReadFile(filepath.Join(state, "bpfd/text_history"))
 	if err != nil || !strings.HasPrefix(string(b), "BPF_CREATE_MAP 1 4 8 100 0\n") {
 		t.Errorf("%v: the history is %q", err, b)
+	}
+}
+
+// TestTerminalBetween: where a terminal is on the way, as with ssh -t or a serial
+// line, it ends lines with CR LF.
+func TestTerminalBetween(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "commands")
+	if err := os.WriteFile(file, []byte(commands+"\nexit at once\nCOMM_FOR_PID 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, bpfctl, "text", "-t", "shell:script -qfec 'exec "+bpfd+"' /dev/null", file)
+	if out, err := cmd.Output(); err != nil || string(out) != answers(t) {
+		t.Errorf("%v: %q, want %q", err, out, answers(t))
+	}
+}
+
+// TestNoProtocol: something else at the other end is not listened to for ever,
+// whether it ends its lines or not.
+func TestNoProtocol(t *testing.T) {
+	for _, command := range []string{"cat /dev/zero", "yes no", "echo welcome", "true"} {
+		cmd := exec.Command("sh", "-c", `ulimit -v 4000000; exec "$0" text -t "shell:exec $1" /dev/null`, bpfctl, command)
+		start := time.Now()
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState.ExitCode() != 125 || !bytes.Contains(out, []byte("no bpfd")) || time.Since(start) > 4*time.Second {
+			t.Errorf("%s: %v after %v: %.300s", command, err, time.Since(start), out)
+		}
 	}
 }
 
@@ -305,7 +343,7 @@ func TestExample(t *testing.T) {
 // stays as it is, and the others are played.
 func TestFailures(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "commands")
-	lines := "foo\n\nCOMM_FOR_PID 2000000000\nBPF_CREATE_MAP 1 8 40 10 0\nBPF_PROG_LOAD 5 bad 8 GPL 264721 lQAAAAAAAAA=\nCOMM_FOR_PID 1\n"
+	lines := "\x01foo\n\nCOMM_FOR_PID 2000000000\nBPF_CREATE_MAP 1 8 40 10 0\nBPF_PROG_LOAD 5 bad 8 GPL 264721 lQAAAAAAAAA=\nCOMM_FOR_PID 1\n"
 	if err := os.WriteFile(file, []byte(lines), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -316,10 +354,10 @@ func TestFailures(t *testing.T) {
 	if err != nil {
 		t.Errorf("%v", err)
 	}
-	if direct, err := exec.Command("sh", "-c", bpfd+" <"+file).Output(); err != nil || !bytes.Equal(out, direct) {
+	if direct, err := exec.Command("sh", "-c", "{ echo; cat "+file+"; } | "+bpfd).Output(); err != nil || !bytes.Equal(out, direct) {
 		t.Errorf("%v: bpfctl prints %q, bpfd %q", err, out, direct)
 	}
-	for _, want := range []string{":1: no such command", ":3: COMM_FOR_PID: /proc/2000000000/comm: no such file or directory\n",
+	for _, want := range []string{`:1: "\x01foo": no such command`, ":3: COMM_FOR_PID: /proc/2000000000/comm: no such file or directory\n",
 		":5: BPF_PROG_LOAD: ", ":5: R0 !read_ok\n"} {
 		if !strings.Contains(errs.String(), file+want) {
 			t.Errorf("%q is not in %s", want, errs.String())
