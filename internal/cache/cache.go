@@ -30,13 +30,31 @@ func Reason(err error) error {
 }
 
 // Path returns where an entry is or will be: below $XDG_CACHE_HOME/bpfd, or
-// below the directory for temporary files if the user has no home.
+// below a directory for temporary files if the user has no home.
 func Path(elem ...string) string {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		dir = os.TempDir()
+	base := ""
+	if dir, err := os.UserCacheDir(); err == nil {
+		base = filepath.Join(dir, "bpfd")
+	} else {
+		base = homeless(os.TempDir(), "/var/tmp", "/dev/shm")
 	}
-	return filepath.Join(append([]string{dir, "bpfd"}, elem...)...)
+	return filepath.Join(append([]string{base}, elem...)...)
+}
+
+// homeless returns a directory in one of those where everybody may make some.
+// Programs are executed from it: it has to be ours alone, and what somebody else
+// has put there under its name is not taken.
+func homeless(in ...string) string {
+	name := fmt.Sprintf("bpfd-cache-%d", os.Getuid())
+	for _, dir := range in {
+		dir = filepath.Join(dir, name)
+		os.Mkdir(dir, 0o700)
+		var st unix.Stat_t
+		if unix.Lstat(dir, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Mode&0o077 == 0 && int(st.Uid) == os.Getuid() {
+			return dir
+		}
+	}
+	return filepath.Join("/proc/self", name) // where nothing can be kept
 }
 
 // Map returns the content of an entry, read-only, for as long as the process
