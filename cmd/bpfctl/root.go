@@ -41,9 +41,20 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().Bool(thereFlag, false, "")
 	root.PersistentFlags().MarkHidden(thereFlag)
 	for _, c := range commands {
-		root.AddCommand(c())
+		c := c()
+		if !c.Runnable() {
+			onlySubcommands(c)
+		}
+		root.AddCommand(c)
 	}
 	return root
+}
+
+// onlySubcommands has a command without one of its own refuse what is no
+// subcommand, for which cobra prints the help and succeeds.
+func onlySubcommands(c *cobra.Command) {
+	c.Args = cobra.NoArgs
+	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 }
 
 // commands are the subcommands, in the order of the help.

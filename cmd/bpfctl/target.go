@@ -58,11 +58,15 @@ func parseTarget(cmd *cobra.Command) (string, transport.Target, error) {
 	return name, t, err
 }
 
-// resolve returns what a target's name stands for.
+// resolve returns what a target's name stands for. A URL needs no configuration,
+// and so none that can be read.
 func resolve(name string) (config.Target, error) {
-	c, err := config.Load()
-	if err != nil {
-		return config.Target{}, err
+	c := &config.Config{}
+	if config.CheckName(name) == nil {
+		var err error
+		if c, err = config.Load(); err != nil {
+			return config.Target{}, err
+		}
 	}
 	r := config.Resolver{Config: c, Hosts: config.SSHHosts, Serials: transport.Devices}
 	return r.Resolve(name)

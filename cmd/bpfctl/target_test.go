@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -26,6 +27,9 @@ func TestTargetCommands(t *testing.T) {
 		line, out, err string
 	}{
 		{"agent status", "", "which target?"},
+		{"target lst", "", "unknown command"},
+		{"tls", "Available Commands", ""},
+		{"tls --hlep", "", "unknown flag"},
 		{"target add pixel adb:R58N12", "", ""},
 		{"target add board root@board.local --btf /tmp/board.btf", "", ""},
 		{"target add board shell:", "", "is the name of ssh://root@board.local already"},
@@ -52,5 +56,24 @@ func TestTargetCommands(t *testing.T) {
 		case !strings.Contains(out, c.out):
 			t.Errorf("%s: printed %q", c.line, out)
 		}
+	}
+}
+
+// TestBrokenConfig: names cannot be found, but what needs none works.
+func TestBrokenConfig(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("ANDROID_ADB_SERVER_PORT", "1") // nobody listens there
+	t.Setenv("BPFD_CONFIG", filepath.Join(t.TempDir(), "config.toml"))
+	if err := os.WriteFile(os.Getenv("BPFD_CONFIG"), []byte("default = "), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"board", "shell:true", "root@board"} {
+		_, err := bpfctl("target", "show", name)
+		if broken := err != nil && strings.Contains(err.Error(), "config.toml"); broken != (name == "board") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := bpfctl("target", "add", "board", "shell:"); err == nil {
+		t.Error("a broken file was replaced")
 	}
 }

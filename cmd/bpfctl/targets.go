@@ -35,18 +35,6 @@ func completeName(*cobra.Command, []string, string) ([]string, cobra.ShellCompDi
 	return c.Names(), cobra.ShellCompDirectiveNoFileComp
 }
 
-// change loads the configuration, changes it and saves it.
-func change(f func(*config.Config) error) error {
-	c, err := config.Load()
-	if err != nil {
-		return err
-	}
-	if err := f(c); err != nil {
-		return err
-	}
-	return c.Save()
-}
-
 func targetAdd(cmd *cobra.Command, args []string) error {
 	name, url := args[0], args[1]
 	if err := config.CheckName(name); err != nil {
@@ -67,7 +55,7 @@ func targetAdd(cmd *cobra.Command, args []string) error {
 		}
 	}
 	force, _ := cmd.Flags().GetBool("force")
-	return change(func(c *config.Config) error {
+	return config.Update(func(c *config.Config) error {
 		if old, ok := c.Targets[name]; ok && !force {
 			return errTargetExists(name, old.URL)
 		}
@@ -121,7 +109,7 @@ func targetShow(cmd *cobra.Command, args []string) error {
 
 // targetUse makes a target the default; without a name there is none any more.
 func targetUse(_ *cobra.Command, args []string) error {
-	return change(func(c *config.Config) error {
+	return config.Update(func(c *config.Config) error {
 		c.Default = ""
 		if len(args) == 0 {
 			return nil
@@ -135,7 +123,7 @@ func targetUse(_ *cobra.Command, args []string) error {
 }
 
 func targetRemove(_ *cobra.Command, args []string) error {
-	return change(func(c *config.Config) error {
+	return config.Update(func(c *config.Config) error {
 		for _, name := range args {
 			if _, ok := c.Targets[name]; !ok {
 				return errNoSuchTarget(name)

@@ -16,6 +16,7 @@ import (
 	"bpfd/internal/cache"
 
 	"github.com/BurntSushi/toml"
+	"golang.org/x/sys/unix"
 )
 
 // Config is the content of the file.
@@ -76,11 +77,43 @@ func Load() (*Config, error) {
 	return c, nil
 }
 
-// Save writes the file, as a whole or not at all.
+// Update changes the file; of several at the same time each sees what those
+// before have changed.
+func Update(change func(*Config) error) error {
+	path, err := Path()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("%s: %w", dir.Name(), err)
+	}
+	c, err := Load()
+	if err == nil {
+		err = change(c)
+	}
+	if err != nil {
+		return err
+	}
+	return c.Save()
+}
+
+// Save writes the file, as a whole or not at all. A symbolic link to it stays
+// one.
 func (c *Config) Save() error {
 	path, err := Path()
 	if err != nil {
 		return err
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
 	}
 	var b bytes.Buffer
 	if err := toml.NewEncoder(&b).Encode(c); err != nil {

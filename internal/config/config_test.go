@@ -1,10 +1,12 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -58,6 +60,38 @@ func TestBadFiles(t *testing.T) {
 	}
 }
 
+// TestUpdates: none is lost of several at the same time, and a link to the file
+// stays one.
+func TestUpdates(t *testing.T) {
+	path := write(t, "")
+	real := filepath.Join(t.TempDir(), "real.toml")
+	if err := os.WriteFile(real, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(real, path); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			err := Update(func(c *Config) error {
+				c.Targets[fmt.Sprint("t", i)] = Target{URL: "shell:"}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if c, err := Load(); err != nil || len(c.Targets) != 20 {
+		t.Errorf("%v, %v", c, err)
+	}
+	if st, err := os.Lstat(path); err != nil || st.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("%v, %v", st, err)
+	}
+}
+
 func TestSaveFails(t *testing.T) {
 	t.Setenv("BPFD_CONFIG", "/proc/no/such/config.toml")
 	if err := (&Config{}).Save(); err == nil {
@@ -68,14 +102,16 @@ func TestSaveFails(t *testing.T) {
 func TestResolve(t *testing.T) {
 	r := Resolver{
 		Config: &Config{Targets: map[string]Target{
+			"port":  {URL: "ssh://root@port:2222?su=none"},
 			"pixel": {URL: "adb:R58N12"}, "board": {URL: "ssh://root@board"}, "build": {URL: "ssh://elsewhere"}, "R1": {URL: "adb:R1"},
 		}},
-		Hosts:   func() []string { return []string{"board", "build", "lab"} },
+		Hosts:   func() []string { return []string{"board", "build", "lab", "port"} },
 		Serials: func() []string { return []string{"R58N12", "R1", "lab"} },
 	}
 	for in, want := range map[string]string{
 		"pixel":            "adb:R58N12",
 		"board":            "ssh://root@board",
+		"port":             "ssh://root@port:2222?su=none",
 		"R1":               "adb:R1",
 		"R58N12":           "adb:R58N12",
 		"example.org":      "ssh://example.org",
@@ -101,18 +137,28 @@ func TestResolve(t *testing.T) {
 func TestSSHHosts(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
-	if err := os.Mkdir(filepath.Join(home, ".ssh"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	config := "Host board lab-*\n  User root\nHost *\n  Compression yes\nHost jump !bad\n  HostName jump.example.org\n"
-	if err := os.WriteFile(filepath.Join(home, ".ssh", "config"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
+	for path, text := range map[string]string{
+		"config": "Host board lab-*\n  User root\nHost *\n  Compression yes\nHost jump !bad # comment\n  HostName jump.example.org\n" +
+			"Match host nothost exec \"true\"\n  Port 1\nhost=equal\r\n HOST  \"quoted\"\n# Host comment\nInclude more/* ~/.ssh/other none\n",
+		"more/a": "Host included\nInclude config\n", // itself
+		"other":  "Host \tother-1 other-2",
+	} {
+		path = filepath.Join(home, ".ssh", path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	got := SSHHosts()
-	for _, want := range []string{"board", "jump"} {
+	for _, want := range []string{"board", "jump", "equal", "quoted", "included", "other-1", "other-2"} {
 		if !slices.Contains(got, want) {
 			t.Errorf("%s is not among %v", want, got)
 		}
+	}
+	if slices.Contains(got, "nothost") || slices.Contains(got, "comment") {
+		t.Errorf("%v", got)
 	}
 	for _, s := range got {
 		if strings.ContainsAny(s, "*!") {

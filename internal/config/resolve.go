@@ -7,8 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/kevinburke/ssh_config"
 )
 
 // machine is what ssh takes as a destination, with a user: user@host.
@@ -58,44 +56,81 @@ func (r *Resolver) Resolve(s string) (Target, error) {
 	return Target{}, fmt.Errorf("%q could be each of %s: give one of these, or rename the target", s, strings.Join(urls, ", "))
 }
 
-// leadsTo says whether a URL is that of a host of ssh, whoever the user is.
+// leadsTo says whether a URL is that of a host of ssh, whoever the user is and
+// whatever the port.
 func leadsTo(url, host string) bool {
 	rest, ok := strings.CutPrefix(url, "ssh://")
 	rest, _, _ = strings.Cut(rest, "?")
-	return ok && (rest == host || strings.HasSuffix(rest, "@"+host))
+	rest = rest[strings.LastIndexByte(rest, '@')+1:]
+	name, _, _ := strings.Cut(rest, ":")
+	return ok && name == host
 }
 
 // SSHHosts returns the hosts that ssh's configuration files name without a
 // wildcard. What cannot be read names none: ssh itself will complain.
 func SSHHosts() []string {
-	var paths []string
-	if home, err := os.UserHomeDir(); err == nil {
-		paths = append(paths, filepath.Join(home, ".ssh", "config"))
-	}
+	const system = "/etc/ssh"
 	var hosts []string
-	for _, path := range append(paths, "/etc/ssh/ssh_config") {
-		hosts = append(hosts, hostsOf(path)...)
+	if home, err := os.UserHomeDir(); err == nil {
+		hosts = hostsOf("config", filepath.Join(home, ".ssh"), home, 0)
 	}
-	return hosts
+	return append(hosts, hostsOf("ssh_config", system, "", 0)...)
 }
 
-func hostsOf(path string) []string {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	c, err := ssh_config.Decode(f)
-	if err != nil {
-		return nil
+// maxIncludes is how deep files include others, as in ssh.
+const maxIncludes = 16
+
+// hostsOf returns the hosts of a file and of those that it includes; relative
+// names are of dir. See ssh_config(5).
+func hostsOf(path, dir, home string, depth int) []string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok && home != "" {
+		path = filepath.Join(home, rest)
+	} else if !filepath.IsAbs(path) {
+		path = filepath.Join(dir, path)
 	}
 	var hosts []string
-	for _, h := range c.Hosts {
-		for _, p := range h.Patterns {
-			if s := p.String(); !strings.ContainsAny(s, "*?!") {
-				hosts = append(hosts, s)
+	files, _ := filepath.Glob(path)
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(b)) {
+			words := sshWords(line)
+			if len(words) == 0 {
+				continue
+			}
+			for _, word := range words[1:] {
+				switch keyword := strings.ToLower(words[0]); {
+				case keyword == "include" && depth < maxIncludes:
+					hosts = append(hosts, hostsOf(word, dir, home, depth+1)...)
+				case keyword == "host" && !strings.ContainsAny(word, "*?!"):
+					hosts = append(hosts, word)
+				}
 			}
 		}
 	}
 	return hosts
+}
+
+// sshWord is a keyword or an argument: quoted, or without blanks. An equals sign
+// may stand behind a keyword.
+var sshWord = regexp.MustCompile(`"([^"]*)"|[^\s="]+`)
+
+// sshWords returns the keyword and the arguments of a line, none of a comment.
+func sshWords(line string) []string {
+	if line = strings.TrimSpace(line); strings.HasPrefix(line, "#") {
+		return nil
+	}
+	var words []string
+	for _, m := range sshWord.FindAllStringSubmatch(line, -1) {
+		if m[1] != "" {
+			m[0] = m[1]
+		}
+		if strings.HasPrefix(m[0], "#") {
+			break
+		}
+		words = append(words, m[0])
+	}
+	return words
 }
