@@ -38,9 +38,9 @@ func asStrings(list []Need) (s []string) {
 
 func TestBCC(t *testing.T) {
 	const (
-		probe = `b.attach_kprobe(event="vfs_read", fn_name="f")`
-		both  = "if BPF.support_raw_tracepoint():\n  x = 'RAW_TRACEPOINT_PROBE(sched_switch)'\nelse:\n  b.attach_kprobe()"
-		calls = `TRACEPOINT_PROBE(syscalls, sys_enter_open)`
+		probe = `b = BPF(text=prog); b.attach_kprobe(event="vfs_read", fn_name="f")`
+		both  = "b = BPF(text=x)\nif BPF.support_raw_tracepoint():\n  x = 'RAW_TRACEPOINT_PROBE(sched_switch)'\nelse:\n  b.attach_kprobe()"
+		calls = `BPF(text="TRACEPOINT_PROBE(syscalls, sys_enter_open)")`
 	)
 	for _, c := range []struct {
 		text string
@@ -53,7 +53,10 @@ func TestBCC(t *testing.T) {
 		{calls, without(Kprobes), ""},
 		{calls, without(Syscalls, Tracefs), Syscalls},
 		{probe, without(Headers), Headers},
-		{"print()", all, ""},
+		{both, without(Headers), Headers},
+		{"#!/bin/bash\n$lib/ucalls -l java", without(Headers), Headers},
+		{"from bcc import USDT\nprint()", without(Headers, BTF), ""},
+		{"from bcc import USDT\nprint()", without(Tracefs), Tracefs},
 	} {
 		if got := bcc(target("amd64", "amd64", c.can...), []byte(c.text)); got != Cause(c.want) {
 			t.Errorf("%s: %q", c.text, got)

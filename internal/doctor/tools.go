@@ -140,7 +140,14 @@ var bccWays = []struct {
 	{regexp.MustCompile(`attach_perf_event|attach_socket|attach_xdp`), BPF},
 }
 
+// bccCompiles matches tools that compile, by themselves or by another one that
+// they call. The others, as bpflist and tplist, only read files.
+var bccCompiles = regexp.MustCompile(`\bBPF\(|\$lib/`)
+
 func bcc(e *exam, b []byte) string {
+	if !bccCompiles.Match(b) {
+		return e.first(Tracefs)
+	}
 	if !e.can[Headers] {
 		return Cause(Headers)
 	}

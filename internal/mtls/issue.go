@@ -41,8 +41,11 @@ const (
 // caLife is how long an authority is valid.
 const caLife = 10 * 365 * 24 * time.Hour
 
-// Init makes an authority in dir.
+// Init makes an authority in dir, where nothing of one may be yet.
 func Init(dir string) error {
+	if err := absent(dir, caFile, caKeyFile, certFile, keyFile); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -95,6 +98,14 @@ func Issue(dir, out string, role Role, life time.Duration, names ...string) erro
 			return fmt.Errorf("%q is neither a host's name nor an IP address", name)
 		}
 	}
+	own := filepath.Clean(dir) == filepath.Clean(out)
+	files := []string{certFile, keyFile}
+	if !own {
+		files = append(files, caFile)
+	}
+	if err := absent(out, files...); err != nil {
+		return err
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -112,7 +123,7 @@ func Issue(dir, out string, role Role, life time.Duration, names ...string) erro
 	if err := writePEM(filepath.Join(out, certFile), "CERTIFICATE", der, 0o644); err != nil {
 		return err
 	}
-	if filepath.Clean(dir) == filepath.Clean(out) {
+	if own {
 		return nil
 	}
 	return writePEM(filepath.Join(out, caFile), "CERTIFICATE", ca.Raw, 0o644)
@@ -134,6 +145,17 @@ func template(name string, life time.Duration) (*x509.Certificate, error) {
 		NotBefore:    now.Add(min(-time.Hour, life-time.Hour)),
 		NotAfter:     now.Add(life),
 	}, nil
+}
+
+// absent says that a file is there already: none is replaced, and to write the
+// others would leave files that do not belong together.
+func absent(dir string, files ...string) error {
+	for _, file := range files {
+		if _, err := os.Lstat(filepath.Join(dir, file)); err == nil {
+			return fmt.Errorf("%s is there already, and is not replaced: remove the directory to begin anew, or name another one", filepath.Join(dir, file))
+		}
+	}
+	return nil
 }
 
 func writeKey(path string, key crypto.PrivateKey) error {
