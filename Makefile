@@ -31,8 +31,9 @@ test: build ## all tests; as root, with the tools that test/install names
 race: build ## the tests of the packages under the race detector
 	CGO_ENABLED=1 go test -race ./internal/... ./cmd/...
 
-fuzz: ## each decoder for a short time
+fuzz: ## each decoder, and a session of bpfd, for a short time
 	go test -run '^$$' -fuzz FuzzBody -fuzztime 20s ./internal/wire
+	go test -run '^$$' -fuzz FuzzSession -fuzztime 30s -fuzzminimizetime 10x ./internal/agent
 	go test -run '^$$' -fuzz FuzzLine -fuzztime 20s ./internal/text
 	go test -run '^$$' -fuzz FuzzDemangle -fuzztime 10s ./internal/symbols
 	go test -run '^$$' -fuzz FuzzParse -fuzztime 10s ./internal/symbols
