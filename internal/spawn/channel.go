@@ -20,6 +20,8 @@ const (
 	msgOpen     = 'o' // to it: a number, and the path of a file to open
 	msgOpened   = 'O' // from it: that number, an errno, and the descriptor
 	msgExited   = 'x' // from it: wait status
+	msgStopped  = 'z' // from it: the tool that has the terminal was stopped
+	msgContinue = 'C' // to it: it may go on; 1 if it has the terminal again, else 0
 	msgFailed   = 'f' // from it: an Error as JSON
 )
 

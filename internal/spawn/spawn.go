@@ -219,9 +219,10 @@ func (t *Tool) Started() error {
 
 // Event is what the init reports while the tool runs.
 type Event struct {
-	Exited bool
-	Status syscall.WaitStatus // with Exited
-	Signal syscall.Signal     // else: a signal that the whole process group got
+	Exited  bool
+	Status  syscall.WaitStatus // with Exited
+	Stopped bool               // the tool was stopped, with the terminal: see Suspend
+	Signal  syscall.Signal     // else: a signal that the whole process group got
 }
 
 // Next waits for the next event. io.EOF: the init is gone.
@@ -237,6 +238,8 @@ func (t *Tool) Next() (Event, error) {
 	switch {
 	case kind == msgExited && len(body) == 4:
 		return Event{Exited: true, Status: syscall.WaitStatus(le.Uint32(body))}, nil
+	case kind == msgStopped:
+		return Event{Stopped: true}, nil
 	case kind == msgSignal && len(body) == 4:
 		return Event{Signal: syscall.Signal(le.Uint32(body))}, nil
 	}

@@ -248,6 +248,11 @@ func (s *stage) relay(pid int) {
 		switch {
 		case kind == msgSignal && len(body) == 4:
 			unix.Kill(pid, unix.Signal(le.Uint32(body)))
+		case kind == msgContinue && len(body) == 1:
+			if body[0] == 1 {
+				giveTerminal(pid)
+			}
+			unix.Kill(-pid, unix.SIGCONT)
 		case kind == msgOpen && len(body) > 4:
 			s.open(le.Uint32(body), string(body[4:]))
 		}
@@ -276,9 +281,13 @@ func (s *stage) report(signals <-chan os.Signal) {
 // reap waits for the tool and for the orphans it leaves. It ends when the
 // supervisor closes the channel.
 func (s *stage) reap(tool int) error {
+	options := 0
+	if s.c.Foreground { // else the tool is in the supervisor's group, and stops with it
+		options = unix.WUNTRACED
+	}
 	for {
 		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, 0, nil)
+		pid, err := unix.Wait4(-1, &status, options, nil)
 		switch {
 		case err == unix.EINTR:
 		case err == unix.ECHILD:
@@ -287,6 +296,10 @@ func (s *stage) reap(tool int) error {
 			return err
 		case pid == tool && (status.Exited() || status.Signaled()):
 			if err := s.ctl.send(msgExited, le.AppendUint32(nil, uint32(status))); err != nil {
+				return err
+			}
+		case pid == tool && status.Stopped():
+			if err := s.ctl.send(msgStopped, nil); err != nil {
 				return err
 			}
 		}

@@ -1,8 +1,10 @@
 package spawn
 
 import (
+	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,12 +18,39 @@ func inForeground() bool {
 
 // takeTerminal gives the terminal back to this process's group, which gave it
 // to the tool's.
-func takeTerminal() {
+func takeTerminal() { giveTerminal(unix.Getpgrp()) }
+
+// giveTerminal puts a process group into the foreground, tcsetpgrp(3).
+func giveTerminal(pgrp int) {
 	// The kernel stops a process that does so from the background.
 	ignored := signal.Ignored(syscall.SIGTTOU)
 	signal.Ignore(syscall.SIGTTOU)
-	unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, unix.Getpgrp())
+	unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, pgrp)
 	if !ignored {
 		signal.Reset(syscall.SIGTTOU)
 	}
+}
+
+// stopTime is more than it takes until a process that stops itself has stopped.
+const stopTime = 100 * time.Millisecond
+
+// Suspend is for a tool that was stopped while it had the terminal: it stops
+// this process's group as well, which the user's shell sees as a job that has
+// stopped. When that is continued the tool goes on, with the terminal if the
+// job has it. Where no shell is there to continue the group, the kernel does
+// not stop it, and the tool goes on at once.
+func (t *Tool) Suspend() error {
+	continued := make(chan os.Signal, 1)
+	signal.Notify(continued, syscall.SIGCONT)
+	defer signal.Stop(continued)
+	unix.Kill(0, unix.SIGTSTP)
+	select {
+	case <-continued:
+	case <-time.After(stopTime):
+	}
+	body := []byte{0}
+	if inForeground() {
+		body[0] = 1
+	}
+	return t.send(msgContinue, body)
 }

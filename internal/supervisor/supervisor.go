@@ -222,6 +222,10 @@ func (s *Supervisor) wait(stop <-chan struct{}) (int, error) {
 				return 0, e
 			}
 			return 0, errors.New("the tool's init was killed")
+		case ev.Stopped:
+			if err := s.tool.Suspend(); err != nil {
+				return 0, err
+			}
 		case ev.Signal != 0:
 			select {
 			case group <- ev.Signal:

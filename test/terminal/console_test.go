@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	// Who started us may ignore these, as nohup(1) does: what runs on a
 	// terminal does not.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT)
-	testenv.Main(m, "bpfctl")
+	testenv.Main(m, "bpfctl", "bpfd")
 }
 
 // What a key sends.

@@ -3,6 +3,7 @@ package terminal
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"syscall"
@@ -223,4 +224,61 @@ func TestShell(t *testing.T) {
 			c.expect(prompt)
 		})
 	}
+}
+
+// A shell of "bpfctl shell" that stops itself stops bpfctl, which is a job of
+// the shell before; fg continues it.
+func TestSuspend(t *testing.T) {
+	for _, inner := range []struct{ name, suspend string }{{"bash", "suspend"}, {"dash", "kill -STOP $$"}} {
+		t.Run(inner.name, func(t *testing.T) {
+			testenv.Need(t, inner.name)
+			c := shell(t)
+			if err := pty.Setsize(c.tty, &pty.Winsize{Rows: 24, Cols: 400}); err != nil {
+				t.Fatal(err)
+			}
+			c.line("SHELL=$(command -v " + inner.name + ") HOME=" + t.TempDir() + " " + bpfctl + " shell -t shell:")
+			c.expect("(shell:) ")
+			for range 2 {
+				c.line(inner.suspend)
+				c.expect("Stopped")
+				c.expect(prompt)
+				if shown := c.answer("echo outer $((6*7))"); shown != "outer 42\n" {
+					t.Errorf("the shell before says %q", shown)
+				}
+				c.line("fg")
+				c.line("echo $BPFD_TARGET:$((6*7))")
+				c.expect("shell::42\n")
+				c.expect("(shell:) ")
+				// It has the terminal, and its tools the target.
+				c.line("sh -c 'echo up; exec sleep 1000'")
+				c.expect("up\n")
+				c.keys(ctrlC)
+				c.expect("(shell:) ")
+				c.line("stat -f -c %T /sys/kernel/tracing")
+				c.expect("tracefs\n")
+				c.expect("(shell:) ")
+			}
+			c.line("exit 6")
+			c.expect(prompt)
+			if status := c.answer("echo $?"); status != "6\n" {
+				t.Errorf("status %q", status)
+			}
+		})
+	}
+}
+
+// When the terminal goes while bpfctl is suspended, all ends.
+func TestSuspendHangup(t *testing.T) {
+	mark := fmt.Sprintf("suspended-%d", os.Getpid())
+	c := shell(t)
+	if err := pty.Setsize(c.tty, &pty.Winsize{Rows: 24, Cols: 400}); err != nil {
+		t.Fatal(err)
+	}
+	c.line("SHELL=$(command -v bash) HOME=" + t.TempDir() + " " + bpfctl + " shell -t 'shell:: " + mark + "; exec " + testenv.Bin("bpfd") + "'")
+	c.expect(mark + "; exec " + testenv.Bin("bpfd") + ") ")
+	c.line("suspend")
+	c.expect("Stopped")
+	c.cmd.Process.Kill()
+	c.tty.Close()
+	testenv.Eventually(t, "bpfctl is still there", func() bool { return exec.Command("pgrep", "-f", mark).Run() != nil })
 }
