@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"time"
 
 	"bpfd/internal/rpc"
@@ -9,6 +10,7 @@ import (
 	"bpfd/internal/transport"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 )
 
 // connection is a connection to a target and the process that carries it.
@@ -29,7 +31,10 @@ func connect(cmd *cobra.Command) (*connection, error) {
 		return nil, errTarget(name, err)
 	}
 	c := &connection{conn: conn, target: name}
-	if c.client, err = rpc.NewClient(conn.R, conn.W, "bpfctl "+version); err != nil {
+	answered := waiting(name)
+	c.client, err = rpc.NewClient(conn.R, conn.W, "bpfctl "+version)
+	answered()
+	if err != nil {
 		sys.CloseWrite(conn.W)
 		conn.Kill()
 		conn.Wait()
@@ -42,7 +47,20 @@ func connect(cmd *cobra.Command) (*connection, error) {
 	return c, nil
 }
 
+// waiting tells a user who looks on that a target says nothing: it may yet do so,
+// as a virtual machine that is booting, and it may be something else that listens
+// there. The returned function is called when it has answered.
+func waiting(target string) (answered func()) {
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		return func() {}
+	}
+	t := time.AfterFunc(silence, func() { warnSilent(target) })
+	return func() { t.Stop() }
+}
+
 const (
+	// silence is how long a target may take to answer before that is said.
+	silence = 3 * time.Second
 	// closeTimeout is how long a target may take to clean up after the last word.
 	closeTimeout = 5 * time.Second
 	// killTimeout is how long the transport may take to end when it is killed.

@@ -42,6 +42,8 @@ type textSession struct {
 	interrupted atomic.Bool
 	editing     atomic.Bool // Ctrl-C ends a poll, not the session
 	early       atomic.Bool // it came, perhaps before the poll was sent
+
+	commands, unanswered atomic.Int64 // how many were typed; which of them Ctrl-C did not end
 }
 
 func runText(cmd *cobra.Command, args []string) (err error) {
@@ -90,7 +92,7 @@ func (s *textSession) onSignals() func() {
 			case sig := <-signals:
 				s.early.Store(true)
 				io.WriteString(s.conn.W, "\n") // input ends a poll
-				if sig == unix.SIGINT && s.editing.Load() {
+				if sig == unix.SIGINT && s.editing.Load() && !s.again() {
 					continue
 				}
 				s.interrupted.Store(true)
@@ -106,6 +108,25 @@ func (s *textSession) onSignals() func() {
 		close(done)
 	}
 }
+
+// again says whether Ctrl-C was pressed for this command before, and told to
+// have come to nothing.
+func (s *textSession) again() bool {
+	n := s.commands.Load()
+	if s.unanswered.Load() == n {
+		return true
+	}
+	time.AfterFunc(answerTimeout, func() {
+		if s.commands.Load() == n {
+			s.unanswered.Store(n)
+			io.WriteString(os.Stderr, textUnanswered)
+		}
+	})
+	return false
+}
+
+// answerTimeout is how long a command may take to end after Ctrl-C.
+const answerTimeout = time.Second
 
 // close ends the session, waits until the target has cleaned up, and returns
 // why it ended.
@@ -145,6 +166,7 @@ const maxBefore = 32 << 10
 
 // banner skips what is printed before the protocol begins.
 func (s *textSession) banner() error {
+	defer waiting(s.target)()
 	var before strings.Builder
 	for before.Len() < maxBefore {
 		line, err := s.r.ReadSlice('\n') // no more than the buffer holds
@@ -272,6 +294,7 @@ func (s *textSession) converse(out *bufio.Writer) error {
 	out.WriteString(textWelcome(s.target))
 	for {
 		out.Flush()
+		s.commands.Add(1)
 		s.early.Store(false)
 		line, err := e.line()
 		command := firstWord(line)

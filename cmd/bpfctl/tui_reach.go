@@ -64,3 +64,7 @@ func showProgress(target string, p transport.Progress) {
 		fmt.Fprint(os.Stderr, "\r\x1b[K")
 	}
 }
+
+func warnSilent(target string) {
+	fmt.Fprintf(os.Stderr, "bpfctl: %s: connected, but no bpfd has answered yet\n", target)
+}

@@ -17,7 +17,8 @@ commands; doc/text-protocol.md describes them.
 
 On a terminal lines are edited, TAB completes commands, and the arrow keys find
 the lines of former sessions, which are kept in $XDG_STATE_HOME/bpfd. Ctrl-C ends
-a poll and drops a line, Ctrl-D ends the session. Below the reply of a command that failed stands why.
+a poll and drops a line, Ctrl-D ends the session; so does Ctrl-C where it ended
+nothing. Below the reply of a command that failed stands why.
 
 With FILE its lines are sent, each when the one before has been answered, and
 the protocol is printed as it is. Why a command failed is told on standard
@@ -30,7 +31,8 @@ All that a session made on the target is gone when it ends.`
   bpfctl text -t pixel opensnoop.txt
   echo GET_KALLSYMS | bpfctl text -t root@board`
 
-	textPrompt = "bpfd> "
+	textPrompt     = "bpfd> "
+	textUnanswered = "bpfctl: the command has not ended; Ctrl-C again ends the session\n"
 )
 
 func textWelcome(target string) string {

@@ -262,6 +262,30 @@ func TestConversation(t *testing.T) {
 	}
 }
 
+// TestUnanswered: Ctrl-C ends the session where it cannot end the command, and
+// who waits for a target that says nothing is told.
+func TestUnanswered(t *testing.T) {
+	cmd := exec.Command(bpfctl, "text", "-t", "shell:sleep 4; exec "+bpfd)
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+t.TempDir())
+	tty, slave, _ := terminal(t, cmd)
+	c := &oldClient{t: t, tty: tty}
+	c.expect("no bpfd has answered yet\r\n")
+	c.expect("bpfd> ")
+	tty.WriteString("WAIT 100000\r")
+	c.expect("WAIT 100000\r\n")
+	for isig := false; !isig; {
+		state, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
+		isig = err != nil || state.Lflag&unix.ISIG != 0
+	}
+	tty.WriteString("\x03")
+	c.expect("Ctrl-C again ends the session")
+	tty.WriteString("\x03")
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 130 {
+		t.Errorf("status %d", code)
+	}
+}
+
 // TestTerminalBetween: where a terminal is on the way, as with ssh -t or a serial
 // line, it ends lines with CR LF.
 func TestTerminalBetween(t *testing.T) {
