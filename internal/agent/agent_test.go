@@ -81,6 +81,13 @@ func (h *host) reply(id uint32) ([]byte, bool) {
 	return list[0], true
 }
 
+// count is how many replies to a request there are.
+func (h *host) count(id uint32) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.replies[id])
+}
+
 // frames is what a host sends.
 func frames(list ...frame) (b []byte) {
 	for _, f := range list {

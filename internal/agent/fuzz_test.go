@@ -2,9 +2,11 @@ package agent
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"bpfd/internal/wire"
 
@@ -29,7 +31,8 @@ func FuzzSession(f *testing.F) {
 		defer empty(t, dir)
 		in, asked := tame(append(begin, requestsOf(rest)...), dir)
 		before := descriptors(t)
-		h := connect(t, bytes.NewReader(in))
+		h := connect(t, in)
+		in.h = h
 		defer watch(t)()
 		for i, fd := range given {
 			give(t, h.s, wire.Handle(i+1), fd)
@@ -129,8 +132,8 @@ func descriptors(t *testing.T) int {
 
 // tame returns the frames of an input as they may be served here, and how many
 // replies each id is owed. All is as it was from the first malformed frame on.
-func tame(input []byte, dir string) (frames []byte, owed map[uint32]int) {
-	owed = make(map[uint32]int)
+func tame(input []byte, dir string) (in *sender, owed map[uint32]int) {
+	in, owed = &sender{}, make(map[uint32]int)
 	for len(input) > 0 {
 		h, err := wire.ParseHeader(input)
 		row, known := requests[h.Type]
@@ -146,7 +149,10 @@ func tame(input []byte, dir string) (frames []byte, owed map[uint32]int) {
 		if !confine(req, dir) {
 			continue
 		}
-		frames = wire.AppendFrame(frames, h.Type, h.ID, req.(wire.Message))
+		if h.Type == wire.TypeRead {
+			h.ID &^= 1 // it may wait for ever
+		}
+		f := sent{frame: wire.AppendFrame(nil, h.Type, h.ID, req.(wire.Message)), id: h.ID}
 		switch h.Type {
 		case wire.TypeCredit, wire.TypeCancel, wire.TypeAck:
 		default:
@@ -154,8 +160,43 @@ func tame(input []byte, dir string) (frames []byte, owed map[uint32]int) {
 				owed[h.ID]++
 			}
 		}
+		if h.ID%2 == 1 {
+			f.replies = owed[h.ID]
+		}
+		in.list = append(in.list, f)
 	}
-	return append(frames, input...), owed
+	in.list = append(in.list, sent{frame: input})
+	return in, owed
+}
+
+// sent is a frame. The next one waits until there are so many replies with its
+// id: for those with odd ids, so that others run at the same time.
+type sent struct {
+	frame   []byte
+	id      uint32
+	replies int
+}
+
+// sender is what a session reads.
+type sender struct {
+	h    *host
+	list []sent
+	now  sent
+}
+
+func (s *sender) Read(p []byte) (int, error) {
+	for len(s.now.frame) == 0 {
+		for s.h.count(s.now.id) < s.now.replies {
+			time.Sleep(10 * time.Microsecond)
+		}
+		if len(s.list) == 0 {
+			return 0, io.EOF
+		}
+		s.now, s.list = s.list[0], s.list[1:]
+	}
+	n := copy(p, s.now.frame)
+	s.now.frame = s.now.frame[n:]
+	return n, nil
 }
 
 // most is how large or how many something may be, so that it does not take

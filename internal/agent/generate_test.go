@@ -114,7 +114,7 @@ func seeds() [][]byte {
 		frames(
 			open, frame{wire.TypeRead, 2, &wire.Read{Handle: file, Off: 2, Len: 1 << 31}},
 			frame{wire.TypeWrite, 3, &wire.Write{Handle: file, Off: 100, Bytes: []byte("more")}},
-			frame{wire.TypeMemory, 4, &wire.Memory{Handle: file, Size: 4096}},
+			frame{wire.TypeMemory, 4, &wire.Memory{Handle: file, Size: 1 << 16}},
 			frame{wire.TypeOpen, 5, &wire.Open{Result: fifo, Flags: wire.OpenRead | wire.OpenWrite, Path: "fifo"}},
 			frame{wire.TypeRead, 6, &wire.Read{Handle: fifo, Off: wire.NoOffset, Len: 10}}, frame{wire.TypeCancel, 6, wire.Empty{}},
 			frame{wire.TypeRead, 7, &wire.Read{Handle: fifo, Off: wire.NoOffset, Len: 10}},
