@@ -220,18 +220,13 @@ func lookPath(name string) (string, error) {
 	if err == nil || errors.Is(err, exec.ErrDot) {
 		return path, nil
 	}
-	status := 127
-	if errors.Is(err, fs.ErrPermission) {
-		status = 126
-	}
 	if strings.Contains(name, "/") {
-		if _, e := os.Stat(name); e != nil {
-			return "", &Error{status, fmt.Sprintf("%s: no such file", name)}
+		if _, err := os.Stat(name); err == nil {
+			return "", &Error{126, fmt.Sprintf("%s: not executable", name)}
+		} else if errors.Is(err, fs.ErrPermission) {
+			return "", &Error{126, fmt.Sprintf("%s: permission denied", name)}
 		}
-		return "", &Error{126, fmt.Sprintf("%s: not executable", name)}
-	}
-	if status == 126 {
-		return "", &Error{126, fmt.Sprintf("%s: not executable", name)}
+		return "", &Error{127, fmt.Sprintf("%s: no such file", name)}
 	}
 	return "", &Error{127, fmt.Sprintf("%s: not found; is it installed on this host? (PATH is %s)", name, os.Getenv("PATH"))}
 }

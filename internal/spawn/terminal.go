@@ -3,6 +3,7 @@ package spawn
 import (
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -22,13 +23,15 @@ func takeTerminal() { giveTerminal(unix.Getpgrp()) }
 
 // giveTerminal puts a process group into the foreground, tcsetpgrp(3).
 func giveTerminal(pgrp int) {
-	// The kernel stops a process that does so from the background.
-	ignored := signal.Ignored(syscall.SIGTTOU)
-	signal.Ignore(syscall.SIGTTOU)
+	// The kernel stops a process that does so from the background, unless the
+	// thread blocks the signal.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var ttou, before unix.Sigset_t
+	ttou.Val[0] = 1 << (unix.SIGTTOU - 1)
+	unix.PthreadSigmask(unix.SIG_BLOCK, &ttou, &before)
 	unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, pgrp)
-	if !ignored {
-		signal.Reset(syscall.SIGTTOU)
-	}
+	unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
 }
 
 // stopTime is more than it takes until a process that stops itself has stopped.
