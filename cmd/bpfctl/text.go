@@ -231,6 +231,9 @@ func firstWord(line string) string {
 
 func (s *textSession) send(line string) error {
 	_, err := io.WriteString(s.conn.W, strings.TrimRight(line, "\r\n")+"\n")
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+		return errCut(io.EOF)
+	}
 	return err
 }
 

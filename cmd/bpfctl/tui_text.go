@@ -54,7 +54,7 @@ func errNoBanner(said string) error {
 
 func errCut(err error) error {
 	if err == io.EOF {
-		return errors.New("the connection ended in the middle of an answer")
+		return errors.New("the connection ended before the answer did")
 	}
 	return err
 }

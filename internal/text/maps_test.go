@@ -325,6 +325,10 @@ func TestLoadFails(t *testing.T) {
 		c.want(-1, "%s", line)
 	}
 	c.want(3, "BPF_PROG_LOAD 1 some'name %s", nothing)
+	// Words decide which dialect it is, not only how many there are.
+	c.want(4, "BPF_PROG_LOAD 1 %s 0", nothing)
+	c.want(5, "BPF_PROG_LOAD 1 8 %s 0", nothing)
+	c.want(6, "BPF_PROG_LOAD 1 __none__ %s", nothing)
 }
 
 // TestLargeProgram: the kernel's limit counts, BPF_COMPLEXITY_LIMIT_INSNS of

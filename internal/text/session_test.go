@@ -169,7 +169,7 @@ func TestUnrecognized(t *testing.T) {
 		"BPF_CREATE_MAP", "BPF_CREATE_MAP 1 8 40 10240", "BPF_CREATE_MAP x 8 40 10240 0", "BPF_CREATE_MAP 1 name 8 40 10240 x",
 		"BPF_CREATE_MAP 1 8 0x28 10240 0", "BPF_CREATE_MAP 1 8 40xyz 10240 0", "BPF_CREATE_MAP 1 8 4294967296 1 0",
 		"BPF_CREATE_MAP 99999999999999999999 8 4 1 0", "COMM_FOR_PID", "COMM_FOR_PID one", "COMM_FOR_PID\t1", "\tCOMM_FOR_PID 1",
-		"comm_for_pid 1", "COMM_FOR_PID 1\x00", "COMM_FOR_PID\x00 1", "\x00", "PERF_READER_POLL 0 1", "PERF_READER_POLL 0 1 x",
+		"comm_for_pid 1", "COMM_FOR_PID 1\x00", "COMM_FOR_PID\x00 1", "\x00", "COMM_FOR_PID 1 \x00", "HELP \x00", "PERF_READER_POLL 0 1", "PERF_READER_POLL 0 1 x",
 		"BPF_GET_FIRST_KEY 3 4 x", "BPF_GET_FIRST_KEY 3 4 4 x", "GET_TRACE_EVENTS_CATEGORIES /no/such/directory",
 		"BPF_ATTACH_KPROBE 3 0 e", "BPF_PROG_LOAD 2 name 8 GPL 1", "BPF_PROG_LOAD 2 name eight GPL 1 AAAA", "GET_KSYM_NAME abc",
 	} {
@@ -178,6 +178,15 @@ func TestUnrecognized(t *testing.T) {
 	same(t, c.do("GET_KPROBES_BLACKLIST /no/such"), "Open failed, ignoring", "Command not recognized")
 	same(t, c.do("COMM_FOR_PID 2000000000"), "Open failed, ignoring", "Command not recognized")
 	same(t, c.do("LAST_ERROR")[:1], "last_error: ret=2")
+	for line, why := range map[string]string{
+		"no\x00pe": `"no\x00pe": no such command`, "BPF_CREATE_MAP x": "BPF_CREATE_MAP: an argument is missing or no number", "PERF_READER_POLL 0 1 x": "PERF_READER_POLL: an argument",
+		"GET_TRACE_EVENTS /no such": "GET_TRACE_EVENTS: /no/events/such: no such file",
+	} {
+		same(t, c.do("%s", line), "Command not recognized")
+		if got := c.do("LAST_ERROR"); len(got) != 2 || !strings.HasPrefix(got[1], why) {
+			t.Errorf("%s: %q", line, got)
+		}
+	}
 }
 
 // TestEnds: the last line counts without an end, and all ends with it.
