@@ -222,16 +222,6 @@ func (n *node) change(op wire.PathOp) syscall.Errno {
 	return result(n.fs.remote.Do(wire.TypePathOp, &op, &reply), reply.Errno)
 }
 
-// isMagic says whether a path is one of the links in a process's directory that
-// lead anywhere in the target's file system.
-func isMagic(p string) bool {
-	if !strings.HasPrefix(p, "/proc/") {
-		return false
-	}
-	dir, name := path.Split(p)
-	return name == "root" || name == "cwd" || name == "exe" || path.Base(dir) == "fd"
-}
-
 // Readlink returns the target's text; where a process's link leads into the
 // target's file system it leads into our view of it.
 func (n *node) Readlink(ctx ctxt) ([]byte, syscall.Errno) {
@@ -239,8 +229,8 @@ func (n *node) Readlink(ctx ctxt) ([]byte, syscall.Errno) {
 	if e := result(n.fs.remote.Do(wire.TypeReadlink, &wire.Path{Path: n.path}, &reply), reply.Errno); e != 0 {
 		return nil, e
 	}
-	if isMagic(n.path) && strings.HasPrefix(string(reply.Bytes), "/") {
-		return []byte(TargetRoot + strings.TrimSuffix(string(reply.Bytes), "/")), 0
+	if text := string(reply.Bytes); strings.HasPrefix(text, "/") && magicLink.MatchString(n.path) {
+		return []byte(n.fs.magic(n.path, text)), 0
 	}
 	if _, ok := NamespaceOf(n.path); ok {
 		return []byte("/proc/" + nsName + "/" + string(reply.Bytes)), 0

@@ -28,6 +28,8 @@ func (p *procNode) OnAdd(ctx ctxt) {
 	p.AddChild(handlesName, handles, true)
 	root := p.NewPersistentInode(ctx, &node{fs: p.fs, path: "/"}, fs.StableAttr{Mode: unix.S_IFDIR, Ino: inode(TargetRoot)})
 	p.AddChild(rootName, root, true)
+	roots := p.NewPersistentInode(ctx, &rootsNode{fs: p.fs}, fs.StableAttr{Mode: unix.S_IFDIR, Ino: inode(rootsDir)})
+	p.AddChild(rootsName, roots, true)
 	ns := p.NewPersistentInode(ctx, &nsDir{}, fs.StableAttr{Mode: unix.S_IFDIR, Ino: inode("/proc/" + nsName)})
 	p.AddChild(nsName, ns, true)
 }
@@ -35,7 +37,7 @@ func (p *procNode) OnAdd(ctx ctxt) {
 // Lookup finds what is ours, then what is the target's.
 func (p *procNode) Lookup(ctx ctxt, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	switch name {
-	case localName, rootName, handlesName, nsName:
+	case localName, rootName, rootsName, handlesName, nsName:
 		out.SetEntryTimeout(stable)
 		out.SetAttrTimeout(stable)
 		out.Mode = unix.S_IFDIR | 0o555

@@ -70,6 +70,7 @@ type FS struct {
 	server *fuse.Server
 	// cgroups are the target's devices which are cgroup2 file systems.
 	cgroups map[uint64]bool
+	roots   *roots
 }
 
 // MountOptions are the options of mount(2), besides the descriptor.
@@ -90,7 +91,7 @@ var silent = log.New(io.Discard, "", 0)
 // Serve serves a file system over device, an open /dev/fuse that is mounted.
 func Serve(remote Remote, device *os.File, opts Options) (*FS, error) {
 	f := &FS{remote: remote, opts: opts}
-	f.cgroups = f.findCgroups()
+	f.cgroups, f.roots = f.findCgroups(), newRoots(f)
 	zero := time.Duration(0)
 	raw := fs.NewNodeFS(&rootNode{fs: f}, &fs.Options{
 		AttrTimeout: &zero, EntryTimeout: &zero, NegativeTimeout: nil,

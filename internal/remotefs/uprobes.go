@@ -24,7 +24,10 @@ func (f *FS) uprobes(lines []byte) ([]byte, syscall.Errno) {
 			out.WriteString(line)
 			continue
 		}
-		target, ours := strings.CutPrefix(file, TargetRoot)
+		target, ours := TargetPath(file)
+		if !ours {
+			target = file
+		}
 		if !ours && f.opts.Probed != nil {
 			if e := f.opts.Probed(file); e != 0 {
 				return nil, e

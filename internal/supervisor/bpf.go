@@ -248,7 +248,7 @@ func (s *Supervisor) editEvent(r *request, ev *marshal.PerfEvent) unix.Errno {
 		s.triggers.redirect(s, r, ev)
 		return 0
 	}
-	if path, ok := strings.CutPrefix(ev.Path, remotefs.TargetRoot); ok {
+	if path, ok := remotefs.TargetPath(ev.Path); ok {
 		ev.Path = path
 		return 0
 	}

@@ -28,7 +28,7 @@ func elsewhere(t *testing.T) *scene {
 }
 
 // run runs a tool on the scene's machine. In scripts, $NAP and $WAITER are
-// processes there.
+// processes there, and $BOXED is one with another root directory.
 func (s *scene) run(args ...string) testenv.Outcome {
 	s.t.Helper()
 	return testenv.RunEnv(s.t, s.env, testenv.Remote(machine, args...)...)
@@ -40,8 +40,8 @@ const machine = "shell:exec testdata/elsewhere"
 // prelude finds the processes of testdata/elsewhere.
 const prelude = `set -e
 find() { grep -lx "$1" /proc/[0-9]*/comm 2>/dev/null | cut -d/ -f3; }
-NAP=$(find nap) WAITER=$(find waiter)
-export NAP WAITER
+NAP=$(find nap) WAITER=$(find waiter) BOXED=$(find boxed)
+export NAP WAITER BOXED
 `
 
 // script runs a shell script, which must succeed.

@@ -20,6 +20,11 @@ func TestMagicLinks(t *testing.T) {
 	if _, err := os.Stat(s.dir + "/mnt/file"); err == nil {
 		t.Error("the file is on the host as well")
 	}
+	// Of a process in a container they lead into that.
+	s.expect("only inside\nonly inside\nonly inside\nthe same program\nnothing of the others\n", `
+		cat /proc/$BOXED/root/inside /proc/$BOXED/cwd/inside /proc/$BOXED/fd/3
+		cmp /bin/sleep /proc/$BOXED/exe && echo the same program
+		[ -e /proc/$BOXED/root/etc ] || echo nothing of the others`)
 }
 
 // Programs compile what these say into BPF programs, or do without.

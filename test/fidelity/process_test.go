@@ -68,9 +68,11 @@ func TestUprobeFile(t *testing.T) {
 	if strings.Contains(o.Stdout, "attached") || !strings.Contains(o.Stderr, "no uprobe on "+s.dir+"/prog") || !strings.Contains(o.Stderr, "build-id") {
 		t.Error("another file:", o)
 	}
-	o = s.run("sh", "-c", prelude+`exec bpftrace -e "uprobe:/proc/$NAP/root`+s.dir+`/prog:padding { exit(); } interval:ms:1 { printf(\"attached\n\"); exit(); }"`)
-	if o.Status != 0 || !strings.Contains(o.Stdout, "attached") {
-		t.Error("the target's own file:", o)
+	for _, file := range []string{"/proc/$NAP/root" + s.dir + "/prog", "/proc/$BOXED/root/prog"} {
+		o = s.run("sh", "-c", prelude+`exec bpftrace -e "uprobe:`+file+`:padding { exit(); } interval:ms:1 { printf(\"attached\n\"); exit(); }"`)
+		if o.Status != 0 || !strings.Contains(o.Stdout, "attached") {
+			t.Errorf("the target's own file %s: %v", file, o)
+		}
 	}
 }
 
