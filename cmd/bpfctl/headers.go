@@ -98,6 +98,10 @@ func without(env []string, name string) []string {
 func (h *toolHeaders) explain(err error) error {
 	if e := (*headers.Mismatch)(nil); errors.As(err, &e) {
 		err = errOtherHeaders(err)
+		if h.named != "" {
+			err = errNamedHeaders(h.named, err)
+		}
+		return errTarget(h.target, err)
 	}
 	if h.named != "" {
 		return errNamedHeaders(h.named, err)

@@ -78,10 +78,12 @@ func (c *connection) run(cmd *cobra.Command, args, env []string, opts supervisor
 	if err != nil {
 		return err
 	}
-	missed := newMissed()
+	missed := newMissed(args)
+	missed.checkPIDs(c, args)
 	opts.Path, opts.Args, opts.Env, opts.Dir = args[0], args, toolEnv(env, &c.client.Welcome.Info), dir
 	opts.Headers, opts.BTF = h, btf
 	opts.User, opts.Warn, opts.Absent, opts.Cut = !privileged(), warn, missed.note, c.conn.Kill
+	opts.NoFunction = missed.noteFunction
 	status, err := supervisor.Run(c.client, opts)
 	if err != nil {
 		return c.explain(err)

@@ -91,3 +91,11 @@ func errLacks(n doctor.Need) error { return errors.New(doctor.Cause(n)) }
 func errNoProcess(target, name string) error {
 	return fmt.Errorf("%s: no process is called %s", target, name)
 }
+
+func errNoFunction(name string) error {
+	return fmt.Errorf("the kernel has no function %s to put a kprobe at", name)
+}
+
+func errNoPID(pid string) error {
+	return fmt.Errorf("no process has the pid %s there; bpfctl ps lists the target's", pid)
+}

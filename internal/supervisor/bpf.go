@@ -231,12 +231,22 @@ func (s *Supervisor) drop(h wire.Handle) {
 func (s *Supervisor) perfEventOpen(r *request) answer {
 	v := &view{s: s, r: r}
 	defer v.close()
-	req, errno := s.marshal.PerfEventOpen(r.thread, v, r.Args, func(ev *marshal.PerfEvent) unix.Errno { return s.editEvent(r, ev) })
+	var function string // that a kprobe is to be at
+	req, errno := s.marshal.PerfEventOpen(r.thread, v, r.Args, func(ev *marshal.PerfEvent) unix.Errno {
+		if le.Uint32(ev.Attr) == s.marshal.Target.KprobePMU {
+			function = ev.Path
+		}
+		return s.editEvent(r, ev)
+	})
 	if errno != 0 {
 		s.trace(r, marshal.Named("perf_event_open", r.Args[1:5]...), 0, errno)
 		return fail(errno)
 	}
-	return s.run(r, req, r.Args[4]&unix.PERF_FLAG_FD_CLOEXEC != 0)
+	a := s.run(r, req, r.Args[4]&unix.PERF_FLAG_FD_CLOEXEC != 0)
+	if a.errno == unix.ENOENT && function != "" && s.opts.NoFunction != nil { // register_kprobe, kernel/kprobes.c
+		s.opts.NoFunction(function)
+	}
+	return a
 }
 
 // editEvent makes the file of a uprobe one of the target's.

@@ -40,6 +40,9 @@ type Options struct {
 	Cut func()
 	// Absent is told of files which the tool looked for on the target in vain.
 	Absent func(path string)
+	// NoFunction is told of functions that the tool wanted a kprobe at and the
+	// target's kernel does not have.
+	NoFunction func(name string)
 
 	Headers remotefs.Headers // of the target's kernel
 	BTF     []byte           // stands in for that of a target which has none, if not nil

@@ -136,11 +136,21 @@ func TestOtherHeaders(t *testing.T) {
 	cache := t.TempDir()
 	packed := kheaders(t, "5.10.0-other")
 	other := target(t, showing(packed))
+	whole, err := os.ReadFile(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := filepath.Join(t.TempDir(), "kheaders.tar.xz")
+	if err := os.WriteFile(short, whole[:len(whole)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	truncated := target(t, showing(short))
 	for _, c := range []struct {
 		args []string
 		tool []string
 		want string
 	}{
+		{[]string{"-t", truncated}, []string{"syscount-bpfcc", "-d", "1"}, truncated + ": the target's /sys/kernel/kheaders.tar.xz: the archive is truncated"},
 		{[]string{"-t", other}, []string{"syscount-bpfcc", "-d", "1"}, "release 5.10.0-other, but the target's release is " + release(t)},
 		{[]string{"-t", "shell:" + bpfd, "--headers", filepath.Dir(packed) + "/tree"}, []string{"true"}, "release 5.10.0-other, but the target's release is " + release(t)},
 		{[]string{"-t", "shell:" + bpfd, "--headers", "/nonexistent"}, []string{"true"}, "--headers: /nonexistent: no such file or directory"},
