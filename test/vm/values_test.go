@@ -53,9 +53,15 @@ func TestValues(t *testing.T) {
 // interrupts it.
 func until(t *testing.T, target string, args []string, exprs ...string) {
 	t.Helper()
+	untilWith(t, []string{"-t", target}, args, exprs...)
+}
+
+// untilWith is until with flags of bpfctl run.
+func untilWith(t *testing.T, flags, args []string, exprs ...string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testenv.Limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, bpfctl, append([]string{"run", "-t", target, "--"}, args...)...)
+	cmd := exec.CommandContext(ctx, bpfctl, append(append([]string{"run"}, flags...), append([]string{"--"}, args...)...)...)
 	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1")
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 30 * time.Second
