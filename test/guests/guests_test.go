@@ -22,7 +22,7 @@ var bpfctl = testenv.Bin("bpfctl")
 
 // parallel is how many rows run at a time: a guest is slow, and two processors
 // emulate it.
-const parallel = 3
+const parallel = 2
 
 // chosen are the rows that are run each time. With -results all are run.
 var chosen = []string{"opensnoop", "trace", "tcpconnect", "stackcount", "offcputime", "argdist of results", "ext4slower", "biolatency"}
@@ -39,7 +39,7 @@ func TestOtherProcessor(t *testing.T) {
 	v := start(t, "6.1-arm64")
 	run(t, v, rows(map[string]string{
 		"biolatency": noRequests, "biosnoop": noRequests, "biotop": noRequests, "ext4slower": noSymbols, "ext4dist": noSymbols,
-	}), suite.Target{RemoteOnly: true})
+	}), suite.Target{URL: v.TargetTCP(), Load: running, RemoteOnly: true})
 }
 
 // TestBlockRequests runs the tools for which Linux 6.1 has no probes on 5.10.
@@ -48,7 +48,7 @@ func TestBlockRequests(t *testing.T) {
 		t.Skip("another guest would take too long each time: make tools-report runs this")
 	}
 	v := start(t, "5.10-arm64")
-	run(t, v, rows(map[string]string{"ext4slower": noSymbols, "ext4dist": noSymbols}), suite.Target{RemoteOnly: true})
+	run(t, v, rows(map[string]string{"ext4slower": noSymbols, "ext4dist": noSymbols}), suite.Target{URL: v.TargetTCP(), Load: running, RemoteOnly: true})
 }
 
 // TestNative runs the tools inside of a guest, and from here against it.
@@ -58,7 +58,13 @@ func TestNative(t *testing.T) {
 	}
 	v := start(t, "6.1-amd64", vm.WithNative())
 	v.Sh(t, "while [ ! -e "+vm.NativeRoot+" ]; do sleep 1; done")
-	run(t, v, rows(nil), suite.Target{})
+	t.Run("load", func(t *testing.T) { run(t, v, rows(nil), suite.Target{URL: v.TargetTCP(), Load: running}) })
+	// The suite's own load runs the programs of the guest's second root, which
+	// a bpfd that sees the first one does not have.
+	t.Run("others", func(t *testing.T) {
+		v.Sh(t, "killall load goload cppload")
+		run(t, v, suite.OtherBccRows(), suite.Target{URL: v.TargetNative(), Dir: t.TempDir()})
+	})
 }
 
 // all returns whether all rows and guests are wanted.
@@ -79,22 +85,25 @@ func start(t *testing.T, name string, opts ...vm.Option) *vm.VM {
 	return vm.Start(t, name, append(opts, vm.WithLoad())...)
 }
 
+// running waits for the load that the guest runs by itself.
+var running = []string{"sh", "-c", `while ! pid=$(pidof cppload); do sleep 1; done; echo $pid $pid $pid; exec sleep 1000000`}
+
 // run runs rows on a guest.
 func run(t *testing.T, v *vm.VM, rows []suite.Row, target suite.Target) {
 	headers, err := exec.Command(bpfctl, "headers", "-t", v.TargetTCP(), "--fetch").Output()
 	if err != nil {
 		t.Fatalf("headers: %v", err)
 	}
-	target.Name, target.URL, target.Bpfctl, target.Parallel = v.Row.Name, v.TargetTCP(), bpfctl, parallel
+	target.Name, target.Bpfctl, target.Parallel, target.Slow = v.Row.Name, bpfctl, parallel, 2
 	inguest := filepath.Join(t.TempDir(), "inguest")
 	if err := testenv.Build(inguest, "bpfd/test/vm/cmd/inguest"); err != nil {
 		t.Fatal(err)
 	}
 	target.Native = []string{inguest, strconv.Itoa(v.Port(guest.CommandPort))}
-	target.Load = []string{"sh", "-c", `while ! pid=$(pidof cppload); do sleep 1; done; echo $pid $pid; exec sleep 1000000`}
 	if !target.RemoteOnly {
 		target.Native = append(target.Native, "chroot", vm.NativeRoot)
-		target.Env = []string{"BCC_KERNEL_SOURCE=" + strings.TrimSpace(string(headers))}
+		// The guest's own PATH finds the same tools under other names.
+		target.Env = []string{"BCC_KERNEL_SOURCE=" + strings.TrimSpace(string(headers)), "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	}
 	suite.Run(t, target, rows)
 }

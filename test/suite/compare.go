@@ -12,7 +12,7 @@ import (
 // say, and what a reader of doc/tools.md is told. Another failure is an error
 // of the row.
 var reasons = []struct{ says, means string }{
-	{`failed to (add legacy|create) kprobe|kprobes/blacklist|[Ff]ailed to attach BPF program \S+ to kprobe|kprobe_events`, "no kprobes"},
+	{`failed to (add legacy|create) kprobe|kprobes/blacklist|[Ff]ailed to attach BPF program \S+ to kprobe|kprobe_events`, "no kprobe can be there"},
 	{`Operation not permitted\n(.*\n)*.*(BPF program load failed|failed to load)|BPF program load failed: Operation not permitted`, "no fentry"},
 	{`bpf: Failed to load program: Operation not permitted\n(.*\n)+.*attach_k(ret)?func`, "no fentry"},
 	{`kfunc/kretfunc not available`, "no fentry"},
@@ -43,8 +43,9 @@ var numbers = regexp.MustCompile(`\s*(0x[0-9a-f]+|[0-9]+)`)
 
 func mask(s string) string { return numbers.ReplaceAllString(s, " N") }
 
-// causes are the lines by which bpfctl explains the failure of a tool.
-var causes = regexp.MustCompile(`(?m)^bpfctl: \S+: .*\n`)
+// causes are the lines by which bpfctl explains the failure of a tool. A target
+// that is a command has blanks in its name.
+var causes = regexp.MustCompile(`(?m)^bpfctl: (\S+|shell:.+): .*\n`)
 
 // bpfctlFailed is bpfctl's status where it could not run a tool to its end.
 const bpfctlFailed = 125
@@ -137,6 +138,7 @@ func (row Row) differ(native, remote testenv.Outcome) error {
 var occasional = []string{
 	`^Traceback`, `^  File "`, `^    `, `^Exception ignored`, `^KeyboardInterrupt`, // Ctrl-C in a Python callback
 	`\[Missed (User|Kernel) Stack\]`, `^failed to get syms`, `^Could not open`, `^missed kernel stack`, // processes that have ended
+	`^Opening /proc/ N/root failed`,         // of one that has ended before it was looked at
 	`Couldn't find .text section in /proc/`, // of a process that has ended meanwhile
 	`[Ll]ost \S+ (events|samples)`, `^Possibly lost`, `WARNING: (\d+|N) stack traces`,
 }

@@ -26,5 +26,5 @@ func startLoad(t Target) (*process, error) {
 		load = []string{path}
 	}
 	args := append(t.Native[:len(t.Native):len(t.Native)], load...)
-	return startProcess(command{ctx: context.Background(), args: args}, `^\d+ \d+$`)
+	return startProcess(command{ctx: context.Background(), args: args}, `^\d+( \d+){2}$`)
 }

@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,8 @@ type command struct {
 	ctx   context.Context
 	args  []string
 	stdin string
+	// settle is how long it may take to print what is wanted; 0 for settle.
+	settle time.Duration
 }
 
 // process is a command that was started.
@@ -68,7 +71,7 @@ func startProcess(c command, ready string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !p.await([]string{ready}) {
+	if !p.await([]string{ready}, cmp.Or(c.settle, settle)) {
 		p.stop()
 		return nil, fmt.Errorf("%q printed no %q: %s%s", c.args, ready, p.out.String(), p.errs.String())
 	}
@@ -100,7 +103,7 @@ func (c command) run(until []string) (testenv.Outcome, error) {
 		return testenv.Outcome{}, err
 	}
 	if until != nil {
-		p.await(until)
+		p.await(until, cmp.Or(c.settle, settle))
 		time.Sleep(handler)
 		p.interrupt()
 	}
@@ -109,7 +112,7 @@ func (c command) run(until []string) (testenv.Outcome, error) {
 		return testenv.Outcome{}, fmt.Errorf("%q: %w\n%.2000s\n%.2000s", c.args, p.err, p.out.String(), p.errs.String())
 	}
 	if c.ctx.Err() != nil {
-		return testenv.Outcome{}, fmt.Errorf("%q did not end in %v\n%.2000s\n%.2000s", c.args, limit, p.out.String(), p.errs.String())
+		return testenv.Outcome{}, fmt.Errorf("%q did not end in time\n%.2000s\n%.2000s", c.args, p.out.String(), p.errs.String())
 	}
 	return testenv.Outcome{Stdout: p.out.String(), Stderr: p.errs.String(), Status: testenv.Status(p.cmd.ProcessState)}, nil
 }
@@ -133,7 +136,7 @@ func (p *process) interrupt() {
 
 // await returns whether a process has printed what is wanted, before it ended
 // and in time.
-func (p *process) await(want []string) bool {
+func (p *process) await(want []string, settle time.Duration) bool {
 	for end := time.Now().Add(settle); time.Now().Before(end); {
 		if unmatched(p.out.String(), want) == "" {
 			return true

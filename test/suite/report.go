@@ -240,7 +240,7 @@ func (c Compare) String() string {
 
 // title is how a row is named in the report: its command, if it is short.
 func (row Row) title() string {
-	command := strings.NewReplacer("{dir}/", "", "{pin}/", "", "{pid}", "PID", "{shell}", "PID", "{disk}", "DISK").Replace(strings.Join(row.Args, " "))
+	command := strings.NewReplacer("{dir}/", "", "{pin}/", "", "{pid}", "PID", "{shell}", "PID", "{python}", "PID", "{disk}", "DISK").Replace(strings.Join(row.Args, " "))
 	if len(command) > 60 || row.Args[0] == "sh" {
 		command = row.Name
 	}

@@ -28,10 +28,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"bpfd/test/testenv"
 )
@@ -50,8 +52,8 @@ const (
 )
 
 // Row is a tool with its arguments, and what must be seen. In its words and
-// expressions, {pid} is the load's process, {shell} that of a shell beside it,
-// {disk} a disk of the target, {cgroup} its cgroup2, {dir} is Target.Dir, and
+// expressions, {pid} is the load's process, {shell} that of a shell beside it
+// and {python} that of a Python, {disk} a disk of the target, {cgroup} its cgroup2, {dir} is Target.Dir, and
 // {pin} is a path in a BPF file system that is removed after the runs.
 type Row struct {
 	Family string // of tools, as doc/tools.md has it
@@ -91,10 +93,11 @@ type Target struct {
 	URL      string   // for bpfctl run -t
 	Bpfctl   string   // the program
 	Native   []string // put before a command that runs on the target; nil for this machine
-	Load     []string // a command, run natively, that makes the load
+	Load     []string // a command, run natively, that makes the load and prints {pid}, {shell} and {python}; nil for the suite's
 	Dir      string   // what BuildPrograms built, here and on the target
 	Env      []string // of each tool
 	Parallel int      // rows at a time; 0 for one
+	Slow     int      // how many times longer than on this machine a tool may take; 0 for once
 	// RemoteOnly is for targets that have no tools: rows run remotely, and what
 	// must be seen is what the target's load is known to do.
 	RemoteOnly bool
@@ -111,6 +114,14 @@ func Rows() []Row {
 		all = append(all, rows...)
 	}
 	return all
+}
+
+// OtherBccRows are those of bcc's tools that have no row in GuestRows, for a
+// guest in which this machine's programs make the load.
+func OtherBccRows() []Row {
+	return slices.DeleteFunc(slices.Clone(bccRows), func(row Row) bool {
+		return slices.ContainsFunc(guestRows, func(g Row) bool { return slices.Contains(g.Args, row.Args[0]) })
+	})
 }
 
 // Run runs rows on a target, each as a subtest, and keeps what came out.
@@ -164,8 +175,8 @@ while read -r _ dir type _; do [ $type != cgroup2 ] || echo $dir; done </proc/mo
 	if r.load, err = startLoad(r.Target); err != nil {
 		return err
 	}
-	pid, shell, _ := strings.Cut(r.load.said, " ")
-	r.fill = []string{"{pid}", pid, "{shell}", shell, "{disk}", said[0], "{cgroup}", said[1], "{dir}", r.Dir}
+	pids := strings.Fields(r.load.said)
+	r.fill = []string{"{pid}", pids[0], "{shell}", pids[1], "{python}", pids[2], "{disk}", said[0], "{cgroup}", said[1], "{dir}", r.Dir}
 	return nil
 }
 
@@ -247,7 +258,7 @@ func (r *runner) filled(row Row) (Row, string) {
 // script runs a shell script natively on the target.
 func (r *runner) script(t *testing.T, script string) testenv.Outcome {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), r.times(limit))
 	defer cancel()
 	o, err := r.command(ctx, []string{"sh", "-c", script}, false, Row{}).run(nil)
 	if err != nil {
@@ -262,7 +273,7 @@ func (r *runner) script(t *testing.T, script string) testenv.Outcome {
 // run runs a row's tool once.
 func (r *runner) run(t *testing.T, row Row, remotely bool) testenv.Outcome {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), r.times(limit))
 	defer cancel()
 	var until []string
 	if row.Interrupt {
@@ -293,5 +304,8 @@ func (r *runner) command(ctx context.Context, args []string, remotely bool, row 
 	} else {
 		args = append(r.Native[:len(r.Native):len(r.Native)], args...)
 	}
-	return command{ctx: ctx, args: args, stdin: row.Stdin}
+	return command{ctx: ctx, args: args, stdin: row.Stdin, settle: r.times(settle)}
 }
+
+// times is how long something may take on the target that takes d here.
+func (r *runner) times(d time.Duration) time.Duration { return d * time.Duration(max(1, r.Slow)) }

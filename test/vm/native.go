@@ -13,6 +13,7 @@ func WithNative() Option {
 	return func(c *config) error {
 		c.qemu = append(c.qemu, "-virtfs", "local,path=/,security_model=none,mount_tag=host,readonly=on,multidevs=remap")
 		c.memory = max(c.memory, 1536)
+		c.tree.file("/bin/bpfd-native", 0o755, []byte("#!/bin/sh\nexec chroot "+NativeRoot+" /run/bpfd\n"))
 		return WithStart("native", fmt.Sprintf(nativeScript, NativeRoot))(c)
 	}
 }
@@ -30,5 +31,6 @@ for dir in proc sys dev; do
 done
 mount -t debugfs debugfs %[1]s.tmp/sys/kernel/debug
 mount -t bpf bpf %[1]s.tmp/sys/fs/bpf
+cp /bin/bpfd %[1]s.tmp/run/
 ln -s %[1]s.tmp %[1]s
 `

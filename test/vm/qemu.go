@@ -11,7 +11,7 @@ import (
 )
 
 // forwarded are the guest's ports that a port of the host leads to.
-var forwarded = []int{guest.CommandPort, guest.DaemonPort, guest.SSHPort, guest.ADBPort}
+var forwarded = []int{guest.CommandPort, guest.DaemonPort, guest.NativePort, guest.SSHPort, guest.ADBPort}
 
 // arguments returns QEMU's command line.
 func (v *VM) arguments(c *config, k *kernel) []string {

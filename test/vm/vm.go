@@ -213,8 +213,14 @@ func (v *VM) Socket() string { return v.path("bpfd") }
 func (v *VM) Target() string { return "unix:" + v.Socket() }
 
 // TargetTCP returns what to give to bpfctl -t for several at once.
-func (v *VM) TargetTCP() string {
-	return fmt.Sprintf("shell:exec socat - TCP:127.0.0.1:%d", v.Port(guest.DaemonPort))
+func (v *VM) TargetTCP() string { return v.target(guest.DaemonPort) }
+
+// TargetNative is TargetTCP with a bpfd that sees NativeRoot as its root, and so
+// the programs that run there under the same paths. WithNative makes it.
+func (v *VM) TargetNative() string { return v.target(guest.NativePort) }
+
+func (v *VM) target(port int) string {
+	return fmt.Sprintf("shell:exec socat - TCP:127.0.0.1:%d", v.Port(port))
 }
 
 // Console returns the end of what the guest's console has shown.

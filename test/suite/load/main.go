@@ -1,7 +1,8 @@
 // Command load does what tools look at, round after round until it is ended:
-// it opens files, spawns processes, writes to a disk, talks over TCP, mounts,
-// signals and sleeps. Its first line is its process id, and that of a shell
-// which runs beside it, for tools that look into a process with a C library.
+// it opens files, spawns processes, writes to a disk, talks over TCP, shares
+// memory, passes descriptors, mounts, signals and sleeps. Its first line is its
+// process id, and those of a shell and of a Python which run beside it, for
+// tools that look into a process with a C library and into one with USDT probes.
 package main
 
 import (
@@ -19,8 +20,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pause is between two rounds.
-const pause = 150 * time.Millisecond
+// pause is between two rounds, or rest times what a round took: on a slow
+// machine the tools are to have their time as well.
+const (
+	pause = 150 * time.Millisecond
+	rest  = 3
+)
 
 func main() {
 	if err := run(); err != nil {
@@ -49,12 +54,19 @@ func run() error {
 	}
 	defer shell.Wait()
 	defer shell.Process.Kill()
-	fmt.Println(os.Getpid(), shell.Process.Pid)
+	python, err := startPython()
+	if err != nil {
+		return err
+	}
+	defer python.Wait()
+	defer python.Process.Kill()
+	fmt.Println(os.Getpid(), shell.Process.Pid, python.Process.Pid)
 	for ctx.Err() == nil {
+		start := time.Now()
 		round(dir, listener.Addr().String())
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause):
+		case <-time.After(max(pause, rest*time.Since(start))):
 		}
 	}
 	return nil
@@ -67,6 +79,30 @@ func startShell() (*exec.Cmd, error) {
 		return nil, err
 	}
 	return shell, shell.Start()
+}
+
+// pythonLoad calls, collects garbage and starts threads until its input ends.
+const pythonLoad = `
+import gc, select, sys, threading
+
+def called(n):
+    return n + 1
+
+while not select.select([sys.stdin], [], [], 0.3)[0]:
+    called(1)
+    gc.collect()
+    thread = threading.Thread(target=called, args=(2,))
+    thread.start()
+    thread.join()
+`
+
+// startPython starts the distribution's Python, which has USDT probes.
+func startPython() (*exec.Cmd, error) {
+	python := exec.Command("/usr/bin/python3", "-c", pythonLoad)
+	if _, err := python.StdinPipe(); err != nil {
+		return nil, err
+	}
+	return python, python.Start()
 }
 
 // round makes the events. What fails fails: that is an event as well.
@@ -91,6 +127,11 @@ func round(dir, addr string) {
 	shell.Stdin = strings.NewReader("echo hello\n")
 	shell.Run()
 	talk(addr)
+	if l, err := net.Listen("tcp4", "127.0.0.1:0"); err == nil {
+		l.Close()
+	}
+	share()
+	pass()
 	sleeper := exec.Command("sleep", "60")
 	if sleeper.Start() == nil {
 		sleeper.Process.Signal(unix.SIGTERM)
@@ -123,4 +164,41 @@ func talk(addr string) {
 	defer c.Close()
 	c.Write(make([]byte, 4096))
 	io.ReadFull(c, make([]byte, 4096))
+}
+
+// share makes, maps and removes a segment of shared memory.
+func share() {
+	id, err := unix.SysvShmGet(unix.IPC_PRIVATE, 4096, 0o600)
+	if err != nil {
+		return
+	}
+	defer unix.SysvShmCtl(id, unix.IPC_RMID, nil)
+	if b, err := unix.SysvShmAttach(id, 0, 0); err == nil {
+		unix.SysvShmDetach(b)
+	}
+}
+
+// pass sends a descriptor over a socket, and receives it.
+func pass() {
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(ends[0])
+	defer unix.Close(ends[1])
+	if unix.Sendmsg(ends[0], []byte("x"), unix.UnixRights(ends[0]), nil, 0) != nil {
+		return
+	}
+	control := make([]byte, 256)
+	_, n, _, _, err := unix.Recvmsg(ends[1], make([]byte, 1), control, 0)
+	if err != nil {
+		return
+	}
+	messages, _ := unix.ParseSocketControlMessage(control[:n])
+	for _, m := range messages {
+		received, _ := unix.ParseUnixRights(&m)
+		for _, fd := range received {
+			unix.Close(fd)
+		}
+	}
 }

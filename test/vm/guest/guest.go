@@ -17,6 +17,7 @@ const Banner = "guest\n"
 const (
 	CommandPort = 7001 // runs commands
 	DaemonPort  = 7002 // each connection is a bpfd
+	NativePort  = 7003 // each connection is a bpfd that sees vm.NativeRoot as its root
 	SSHPort     = 22
 	ADBPort     = 5555
 )

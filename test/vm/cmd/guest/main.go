@@ -12,6 +12,9 @@ import (
 
 const daemon = "/bin/bpfd"
 
+// native runs a bpfd in another root, if the guest has one.
+const native = "/bin/bpfd-native"
+
 func main() {
 	errs := make(chan error)
 	serve := func(port int, f func(*net.TCPListener) error) {
@@ -24,6 +27,9 @@ func main() {
 	}
 	go serve(guest.CommandPort, func(l *net.TCPListener) error { return guest.ServeCommands(l) })
 	go serve(guest.DaemonPort, func(l *net.TCPListener) error { return guest.ServeDaemon(l, daemon) })
+	if _, err := os.Stat(native); err == nil {
+		go serve(guest.NativePort, func(l *net.TCPListener) error { return guest.ServeDaemon(l, native) })
+	}
 	go func() {
 		device, err := guest.SerialPort(guest.DaemonSerial)
 		if err == nil {
