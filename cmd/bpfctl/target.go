@@ -20,6 +20,9 @@ func targetOf(cmd *cobra.Command) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if t == "" && cmd.Flags().Changed(targetFlag) {
+		return "", errEmptyTarget() // "$BOARD" of somebody who has not set it
+	}
 	if t == "" {
 		t = os.Getenv("BPFD_TARGET")
 	}

@@ -23,6 +23,10 @@ func TestTargetCommands(t *testing.T) {
 	t.Setenv("BPFD_CONFIG", filepath.Join(t.TempDir(), "config.toml"))
 	t.Setenv("BPFD_TARGET", "")
 	t.Setenv("ANDROID_ADB_SERVER_PORT", "1") // nobody listens there
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		line, out, err string
 	}{
@@ -43,8 +47,12 @@ func TestTargetCommands(t *testing.T) {
 		{"target add --force board shell:true", "", ""},
 		{"target show board", "url: shell:true\n", ""},
 		{"agent status -t board", "", "targets of ssh and adb only"},
+		{"agent status -t ", "", "-t names no target"}, // and not the default one
 		{"target rm pixel", "", ""},
 		{"agent status", "", "which target?"},
+		{"target add sock unix:./sock", "", ""},
+		{"target show sock", "url: unix:" + here + "/sock\n", ""},
+		{"target rm sock", "", ""},
 		{"target rm pixel", "", "no target has the name pixel"},
 		{"__complete run -t ", "board\tshell:true\n", ""},
 		{"__complete target rm ", "board\n", ""},

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 
 	"bpfd/internal/config"
@@ -48,6 +49,12 @@ func targetAdd(cmd *cobra.Command, args []string) error {
 	}
 	if _, err := transport.Parse(t.URL); err != nil {
 		return err
+	}
+	if path, ok := strings.CutPrefix(t.URL, "unix:"); ok && path[0] != '@' {
+		if path, err = filepath.Abs(path); err != nil {
+			return err
+		}
+		t.URL = "unix:" + path
 	}
 	for flag, path := range map[string]*string{"headers": &t.Headers, "btf": &t.BTF} {
 		if *path, err = absolute(cmd, flag); err != nil {

@@ -66,6 +66,10 @@ func errNoTarget() error {
 	return errors.New("which target? give -t TARGET, for example -t shell: for this machine, or -t root@board")
 }
 
+func errEmptyTarget() error {
+	return errors.New("-t names no target: it is empty")
+}
+
 func errTarget(target string, err error) error { return fmt.Errorf("%s: %w", target, err) }
 
 func errTrace(err error) error { return fmt.Errorf("cannot write the trace: %w", err) }

@@ -66,5 +66,5 @@ func showProgress(target string, p transport.Progress) {
 }
 
 func warnSilent(target string) {
-	fmt.Fprintf(os.Stderr, "bpfctl: %s: connected, but no bpfd has answered yet\n", target)
+	fmt.Fprintf(os.Stderr, "bpfctl: %s: no bpfd has answered yet\n", target)
 }
