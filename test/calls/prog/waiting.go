@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ func init() {
 	cases["wait-epoll-ctl"] = waitCtl
 	cases["wait-always"] = waitAlways
 	cases["wait-pidfd"] = waitPidfd
+	cases["wait-many"] = waitMany
 }
 
 // waiters wait for one of some descriptors for at most ms milliseconds, for
@@ -259,4 +261,31 @@ func waitPidfd() {
 	}
 	_, err = unix.PidfdOpen(1<<22-1, 0)
 	show("no process", err)
+}
+
+// waitMany has many threads wait in read(2), each on a file of its own, and makes
+// other calls meanwhile.
+func waitMany() {
+	const readers = 300
+	var begun sync.WaitGroup
+	for range readers {
+		fd, err := unix.Open("/proc/kmsg", unix.O_RDONLY, 0)
+		check("open", err)
+		begun.Add(1)
+		go func() {
+			b := make([]byte, 4096)
+			begun.Done()
+			for { // the kernel may log something
+				if _, err := unix.Read(fd, b); err != nil && err != unix.EINTR {
+					check("read", err)
+				}
+			}
+		}()
+	}
+	begun.Wait()
+	time.Sleep(time.Second)
+	fd := filled(unix.BPF_MAP_TYPE_HASH, 3, 8)
+	fmt.Println(len(walk(fd, 4, 8)))
+	b, err := os.ReadFile("/sys/kernel/tracing/events/header_page")
+	fmt.Println(len(b) > 0, err)
 }
