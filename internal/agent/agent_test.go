@@ -65,7 +65,7 @@ func (h *host) receive(out *os.File) {
 
 // end releases the session, and returns when its last frame is here.
 func (h *host) end() {
-	h.s.release()
+	h.s.close()
 	unix.Close(h.s.out)
 	h.read.Wait()
 }

@@ -238,9 +238,9 @@ func (s *session) read(id uint32, req *wire.Read) wire.Message {
 		}
 		// Who waits does not count, or the request that cancels it might not
 		// be served any more.
-		<-s.slow
+		s.leave()
 		err = w.wait(fd)
-		s.slow <- struct{}{}
+		s.enter()
 		if err != nil {
 			return &wire.BytesReply{Errno: errno(err)}
 		}

@@ -8,11 +8,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"runtime"
 	"sync"
-	"syscall"
 
 	"bpfd/internal/sys"
 	"bpfd/internal/wire"
@@ -37,9 +34,12 @@ type session struct {
 	wbuf    []byte     // guarded by wmu
 	opts    Options
 	fds     *fdTable
-	serving sync.Mutex // held while the main thread serves a request
+	serving sync.Mutex // held while the main thread serves a request, but not while it waits or writes
 	slow    chan struct{}
-	running sync.WaitGroup
+	running sync.WaitGroup // requests beside the main thread, without the writing of their replies
+	sending sync.WaitGroup // who writes beside the main thread
+	ending  chan struct{}  // closed when nothing is waited for any more
+	ended   sync.Once
 	cancels cancelTable
 	streams *streamTable
 	memory  memoryTable
@@ -58,8 +58,8 @@ func Serve(in, out int, first []byte, opts Options) error {
 	// limit, which they do in their own process.
 	unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
 	s := newSession(input, out, opts)
-	defer s.endOnSignal()()
-	defer s.release()
+	defer sys.OnSignal(s.endByRequest)()
+	defer s.close()
 	if err := s.greet(); err != nil {
 		return err
 	}
@@ -67,38 +67,38 @@ func Serve(in, out int, first []byte, opts Options) error {
 }
 
 func newSession(in io.Reader, out int, opts Options) *session {
-	s := &session{in: in, out: out, opts: opts, fds: newFDTable(), slow: make(chan struct{}, slowCalls)}
+	s := &session{in: in, out: out, opts: opts, fds: newFDTable(), slow: make(chan struct{}, slowCalls), ending: make(chan struct{})}
 	s.streams = newStreamTable(s)
 	s.fds.onClose = []func(wire.Handle){s.streams.closeHandle, s.memory.close, s.files.close}
 	return s
 }
 
-// endOnSignal ends the session and the process when that is asked to end, also
-// if a read of the input does not. It returns what stops it.
-func (s *session) endOnSignal() (stop func()) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
-	done := make(chan struct{})
-	go func() {
-		select {
-		case sig := <-signals:
-			s.serving.Lock()
-			s.release()
-			os.Exit(128 + int(sig.(syscall.Signal)))
-		case <-done:
-		}
-	}()
-	return func() {
-		signal.Stop(signals)
-		close(done)
-	}
+// endByRequest releases what the session made before a signal ends the process.
+// It does not wait for a host that takes nothing.
+func (s *session) endByRequest() {
+	s.stopWaiting()
+	s.serving.Lock() // for good: nothing may be made any more
+	s.release()
 }
 
-// release ends what runs and drops what the session holds, once.
+// stopWaiting has no request wait for anything but the kernel any more.
+func (s *session) stopWaiting() {
+	s.ended.Do(func() { close(s.ending) })
+	s.cancels.cancelAll()
+	s.streams.closeAll()
+}
+
+// close releases what the session holds and waits for who still writes.
+func (s *session) close() {
+	s.release()
+	s.sending.Wait()
+}
+
+// release ends what runs and drops what the session holds, once. Replies may
+// still be on their way.
 func (s *session) release() {
 	s.released.Do(func() {
-		s.cancels.cancelAll()
-		s.streams.closeAll()
+		s.stopWaiting()
 		s.running.Wait()
 		s.memory.closeAll()
 		s.fds.closeAll()
@@ -157,12 +157,9 @@ func (s *session) loop() error {
 		if err == io.EOF {
 			return nil
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			err = s.serve(h, body)
 		}
-		s.serving.Lock()
-		err = s.serve(h, body)
-		s.serving.Unlock()
 		if err != nil {
 			return err
 		}
@@ -179,21 +176,51 @@ func (s *session) serve(h wire.Header, body []byte) error {
 	if err := req.Decode(body); err != nil {
 		return fmt.Errorf("request of type %d: %w", h.Type, err)
 	}
-	if !row.slow(req) {
-		return s.reply(h.ID, row.run(s, h.ID, req))
+	if row.slow(req) {
+		s.enter()
+		s.serveBeside(h, row, req)
+		return nil
 	}
+	s.serving.Lock()
+	m := row.run(s, h.ID, req)
+	s.serving.Unlock()
+	return s.reply(h.ID, m)
+}
+
+// serveBeside runs a request that has a slot.
+func (s *session) serveBeside(h wire.Header, row request, req wire.Body) {
+	s.serving.Lock()
+	defer s.serving.Unlock()
 	if h.Type == wire.TypeRead {
 		s.cancels.add(h.ID)
 	}
-	s.slow <- struct{}{}
 	s.running.Add(1)
+	s.sending.Add(1)
 	go func() {
-		defer s.running.Done()
+		defer s.sending.Done()
+		defer s.leave()
+		m := row.run(s, h.ID, req)
+		s.running.Done()
 		// A reply that cannot be sent means that the input is about to end.
-		s.reply(h.ID, row.run(s, h.ID, req))
-		<-s.slow
+		s.reply(h.ID, m)
 	}()
-	return nil
+}
+
+// enter waits for one of the slots of requests that run beside the main thread.
+// When the session ends there is no need for one.
+func (s *session) enter() {
+	select {
+	case s.slow <- struct{}{}:
+	case <-s.ending:
+	}
+}
+
+// leave gives the slot back.
+func (s *session) leave() {
+	select {
+	case <-s.slow:
+	default: // the session ends
+	}
 }
 
 func (s *session) reply(id uint32, m wire.Message) error {

@@ -30,14 +30,14 @@ type stream struct {
 	fd     int
 	handle wire.Handle
 	ring   ring.Reader // nil for StreamPoll
-	sent   uint64
-	credit uint64 // guarded by the table's mu
+	sent   uint64      // the pump writes it, with the table's mu held
+	credit uint64      // guarded by the table's mu
 }
 
 // streamTable owns the streams of a session and the goroutine that pumps them.
 type streamTable struct {
 	s      *session
-	mu     sync.Mutex // protects following
+	mu     sync.Mutex // protects following, and the memory of rings
 	all    map[uint32]*stream
 	epoll  int
 	wake   int // eventfd: look again
@@ -95,6 +95,9 @@ func asReader[R ring.Reader](r R, err error) (ring.Reader, error) { return r, er
 func (t *streamTable) add(st *stream) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.quit {
+		return unix.ESHUTDOWN
+	}
 	if t.all[st.id] != nil {
 		return unix.EEXIST
 	}
@@ -127,7 +130,7 @@ func (t *streamTable) start() (err error) {
 		return err
 	}
 	t.active = true
-	t.s.running.Add(1)
+	t.s.sending.Add(1)
 	go t.pump()
 	return nil
 }
@@ -152,64 +155,57 @@ func (t *streamTable) credit(id uint32, total uint64) {
 func (t *streamTable) closeHandle(h wire.Handle) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var gone []*stream
-	for id, st := range t.all {
+	for _, st := range t.all {
 		if st.handle == h {
-			delete(t.all, id)
-			unix.EpollCtl(t.epoll, unix.EPOLL_CTL_DEL, st.fd, nil)
-			gone = append(gone, st)
-		}
-	}
-	if len(gone) == 0 {
-		return
-	}
-	t.waitRound()
-	for _, st := range gone {
-		if st.ring != nil {
-			st.ring.Close()
+			t.drop(st)
 		}
 	}
 }
 
-// waitRound waits until the pump holds no stream that was removed before; mu
-// is held.
-func (t *streamTable) waitRound() {
-	for r := t.round; t.active && t.round < r+2; {
-		t.poke()
-		t.synced.Wait()
+// drop ends a stream, which the pump may be about to send from; mu is held.
+func (t *streamTable) drop(st *stream) {
+	delete(t.all, st.id)
+	unix.EpollCtl(t.epoll, unix.EPOLL_CTL_DEL, st.fd, nil)
+	if st.ring != nil {
+		st.ring.Close()
 	}
 }
 
-// drainAll returns when what the rings held was sent, as far as the credit goes.
+// drainAll returns when what the rings held was sent, as far as the credit goes,
+// or when the session ends.
 func (t *streamTable) drainAll() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.active && len(t.all) > 0 {
-		t.waitRound()
+	if len(t.all) == 0 {
+		return
+	}
+	for r := t.round; !t.quit && t.round < r+2; {
+		t.poke()
+		t.synced.Wait()
 	}
 }
 
+// closeAll ends all streams. The pump ends when it has written what it is about
+// to write.
 func (t *streamTable) closeAll() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.quit {
+		return
+	}
 	t.quit = true
+	t.synced.Broadcast()
+	for _, st := range t.all {
+		t.drop(st)
+	}
 	if t.active {
 		t.poke()
-	}
-	for t.active {
-		t.synced.Wait()
-	}
-	for id, st := range t.all {
-		if st.ring != nil {
-			st.ring.Close()
-		}
-		delete(t.all, id)
 	}
 }
 
 // pump moves records from the rings to the host.
 func (t *streamTable) pump() {
-	defer t.s.running.Done()
+	defer t.s.sending.Done()
 	events := make([]unix.EpollEvent, 64)
 	buf := make([]byte, 0, chunk)
 	for {
@@ -257,26 +253,16 @@ func (t *streamTable) snapshot() []*stream {
 func (t *streamTable) drain(st *stream, buf []byte) ([]byte, int) {
 	moved := 0
 	for st.ring != nil {
-		t.mu.Lock()
-		credit, alive := st.credit-st.sent, t.all[st.id] == st
-		t.mu.Unlock()
-		if !alive {
-			break
-		}
 		var err error
-		buf, err = st.ring.Next(buf[:0], int(min(credit, chunk)))
-		if err != nil {
+		if buf, err = t.next(st, buf[:0]); err != nil {
 			t.end(st, err)
 			break
 		}
-		if n := uint64(len(buf)); n == 0 || n > credit {
+		if len(buf) == 0 {
 			break
 		}
 		t.s.send(wire.TypeData, st.id, &wire.Data{Position: st.sent, Bytes: buf})
-		st.ring.Advance(len(buf))
-		t.mu.Lock()
-		st.sent += uint64(len(buf))
-		t.mu.Unlock()
+		t.advance(st, len(buf))
 		moved += len(buf)
 		if moved > 1<<20 {
 			break // let the other rings have their turn
@@ -285,22 +271,42 @@ func (t *streamTable) drain(st *stream, buf []byte) ([]byte, int) {
 	return buf, moved
 }
 
+// next appends records of a ring to buf, none if the stream has ended.
+func (t *streamTable) next(st *stream, buf []byte) ([]byte, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.all[st.id] != st {
+		return buf, nil
+	}
+	credit := st.credit - st.sent
+	buf, err := st.ring.Next(buf, int(min(credit, chunk)))
+	if uint64(len(buf)) > credit {
+		buf = buf[:0]
+	}
+	return buf, err
+}
+
+// advance frees what was sent, unless the stream has ended meanwhile.
+func (t *streamTable) advance(st *stream, n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.all[st.id] == st {
+		st.ring.Advance(n)
+		st.sent += uint64(n)
+	}
+}
+
 // end tells the host that a stream is over, unless the host has closed it.
 func (t *streamTable) end(st *stream, err error) {
 	t.mu.Lock()
 	alive := t.all[st.id] == st
 	if alive {
-		delete(t.all, st.id)
-		unix.EpollCtl(t.epoll, unix.EPOLL_CTL_DEL, st.fd, nil)
+		t.drop(st)
 	}
 	t.mu.Unlock()
-	if !alive {
-		return // who closed it unmaps the ring
+	if alive {
+		t.s.send(wire.TypeEnd, st.id, status(err))
 	}
-	if st.ring != nil {
-		st.ring.Close()
-	}
-	t.s.send(wire.TypeEnd, st.id, status(err))
 }
 
 // polled ends the streams which wait for their descriptor only.

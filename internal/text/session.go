@@ -68,7 +68,7 @@ func Serve(in, out int, first []byte, opts Options) error {
 	s := &session{opts: opts, in: input, table: table, commands: byName()}
 	s.out = &output{fd: out, mu: &s.mu}
 	s.probes.init()
-	defer onSignal(s.endByRequest)()
+	defer sys.OnSignal(s.endByRequest)()
 	err = s.loop()
 	s.mu.Lock()
 	defer s.mu.Unlock()

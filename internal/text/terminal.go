@@ -3,6 +3,8 @@ package text
 import (
 	"sync"
 
+	"bpfd/internal/sys"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -28,7 +30,7 @@ func Prepare(fd int) (served func()) {
 	if err != nil {
 		return func() {}
 	}
-	served = onSignal(Restore)
+	served = sys.OnSignal(Restore)
 	raw := *old
 	raw.Lflag &^= unix.ICANON | unix.ECHO | unix.ECHOE | unix.ECHOK | unix.ECHONL
 	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0

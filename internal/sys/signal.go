@@ -1,18 +1,19 @@
-package text
+package sys
 
 import (
 	"os"
 	"os/signal"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// onSignal calls end before a signal ends the process; another one of the same
+// OnSignal calls end before a signal ends the process; another one of the same
 // kind does so at once. What was ignored when the process began, as by nohup(1)
 // or in a background job, stays ignored: to wait for a signal that the process
 // sends itself and does not get would be to stay for ever. The returned function
 // ends that.
-func onSignal(end func()) (stop func()) {
+func OnSignal(end func()) (stop func()) {
 	signals := make(chan os.Signal, 1)
 	for _, sig := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP} {
 		if !signal.Ignored(sig) {
@@ -26,6 +27,9 @@ func onSignal(end func()) (stop func()) {
 			signal.Reset(sig)
 			end()
 			unix.Kill(unix.Getpid(), sig.(unix.Signal))
+			time.Sleep(time.Second) // another thread may be the one that gets it
+			// The init of a container is not ended by its own signals.
+			os.Exit(128 + int(sig.(unix.Signal)))
 		case <-done:
 		}
 	}()
