@@ -51,11 +51,11 @@ func parseQuery(query, auto string, v via) (*remote, error) {
 		case key == "su" && (val == "none" || val == "sudo" || val == "su"):
 			r.su = val
 		case key == "su":
-			return nil, fmt.Errorf("su=%s: want auto, none, sudo or su", val)
+			return nil, fmt.Errorf("su=%q: want auto, none, sudo or su", val)
 		case key == "path" && safePath.MatchString(val):
 			r.path = val
 		case key == "path":
-			return nil, fmt.Errorf("path=%s: want an absolute path without special characters", val)
+			return nil, fmt.Errorf("path=%q: want an absolute path without special characters", val)
 		default:
 			return nil, fmt.Errorf("unknown option %q; there are su and path", key)
 		}
