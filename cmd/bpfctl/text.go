@@ -38,10 +38,10 @@ type textSession struct {
 	conn        *transport.Conn
 	target      string
 	r           *bufio.Reader
-	crlf        bool // a terminal on the way ends lines with CR LF
-	interrupted atomic.Bool
-	editing     atomic.Bool // Ctrl-C ends a poll, not the session
-	early       atomic.Bool // it came, perhaps before the poll was sent
+	crlf        bool         // a terminal on the way ends lines with CR LF
+	interrupted atomic.Int32 // the signal that ended the session
+	editing     atomic.Bool  // Ctrl-C ends a poll, not the session
+	early       atomic.Bool  // it came, perhaps before the poll was sent
 
 	commands, unanswered atomic.Int64 // how many were typed; which of them Ctrl-C did not end
 }
@@ -95,7 +95,9 @@ func (s *textSession) onSignals() func() {
 				if sig == unix.SIGINT && s.editing.Load() && !s.again() {
 					continue
 				}
-				s.interrupted.Store(true)
+				if sig, ok := sig.(unix.Signal); ok {
+					s.interrupted.Store(int32(sig))
+				}
 				sys.CloseWrite(s.conn.W)
 				time.AfterFunc(closeTimeout, s.conn.Kill)
 			case <-done:
@@ -137,8 +139,8 @@ func (s *textSession) close(err error) error {
 	io.Copy(io.Discard, s.r)
 	s.conn.R.Close()
 	ended := s.conn.Wait()
-	if s.interrupted.Load() {
-		return exitStatus(128 + int(unix.SIGINT))
+	if sig := s.interrupted.Load(); sig != 0 {
+		return exitStatus(128 + sig)
 	}
 	if err == nil || errors.Is(err, io.EOF) {
 		if err = ended; err == nil {

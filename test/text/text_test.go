@@ -314,8 +314,15 @@ func TestNoProtocol(t *testing.T) {
 	}
 }
 
-// TestInterrupt: Ctrl-C while a file is played ends the session on the target.
+// TestInterrupt: Ctrl-C while a file is played ends the session on the target, and
+// so do other signals.
 func TestInterrupt(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		t.Run(sig.String(), func(t *testing.T) { interrupt(t, sig) })
+	}
+}
+
+func interrupt(t *testing.T, sig syscall.Signal) {
 	dir := t.TempDir()
 	file, pid := filepath.Join(dir, "commands"), filepath.Join(dir, "pid")
 	if err := os.WriteFile(file, []byte("BPF_CREATE_MAP 1 4 8 100 0\nPERF_READER_POLL -1 0\n"), 0o600); err != nil {
@@ -325,9 +332,9 @@ func TestInterrupt(t *testing.T) {
 	out := testenv.Output(t, cmd)
 	c := &oldClient{t: t, tty: out}
 	c.expect("ret=3\nEND_BPFD_OUTPUT\n")
-	cmd.Process.Signal(os.Interrupt)
+	cmd.Process.Signal(sig)
 	cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != 130 {
+	if code := cmd.ProcessState.ExitCode(); code != 128+int(sig) {
 		t.Errorf("status %d", code)
 	}
 	b, err := os.ReadFile(pid)
