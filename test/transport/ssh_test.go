@@ -19,22 +19,15 @@ type sshd struct {
 	dir string
 }
 
-// startSSHD starts an sshd and tells the ssh client of it through BPFD_SSH. wrap
-// returns the beginning of the command line, which runs the rest; the argument
-// is the path of the user's public key.
-func startSSHD(t *testing.T, wrap func(key string) []string) *sshd {
+// configureSSH makes keys, and the configurations of sshd and of the client, in
+// a directory.
+func configureSSH(t *testing.T, dir string, port int) {
 	t.Helper()
-	testenv.Need(t, "/usr/sbin/sshd")
-	if os.Geteuid() == 0 {
-		os.MkdirAll("/run/sshd", 0o755) // what its init script makes
-	}
-	dir := t.TempDir()
 	for _, name := range []string{"host", "user"} {
 		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, name)).CombinedOutput(); err != nil {
 			t.Fatalf("ssh-keygen: %v: %s", err, out)
 		}
 	}
-	port := freePort(t)
 	write(t, filepath.Join(dir, "sshd_config"), fmt.Sprintf(`
 ListenAddress 127.0.0.1:%d
 HostKey %[2]s/host
@@ -56,6 +49,20 @@ IdentityFile %[1]s/user
 IdentitiesOnly yes
 UserKnownHostsFile %[1]s/known_hosts
 `, dir))
+}
+
+// startSSHD starts an sshd and tells the ssh client of it through BPFD_SSH. wrap
+// returns the beginning of the command line, which runs the rest; the argument
+// is the path of the user's public key.
+func startSSHD(t *testing.T, wrap func(key string) []string) *sshd {
+	t.Helper()
+	testenv.Need(t, "/usr/sbin/sshd")
+	if os.Geteuid() == 0 {
+		os.MkdirAll("/run/sshd", 0o755) // what its init script makes
+	}
+	dir := t.TempDir()
+	port := freePort(t)
+	configureSSH(t, dir, port)
 	var log bytes.Buffer
 	args := append(wrap(filepath.Join(dir, "user.pub")), "/usr/sbin/sshd", "-D", "-e", "-f", filepath.Join(dir, "sshd_config"))
 	cmd := exec.Command(args[0], args[1:]...)
