@@ -2,6 +2,7 @@ package remotefs
 
 import (
 	"path"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -217,9 +218,16 @@ func (f *file) readRemote(ctx ctxt, h wire.Handle, off int64, n int) ([]byte, sy
 	return reply.Bytes, result(err, reply.Errno)
 }
 
-// Write is one write(2) on the target.
+// memory matches the files that are a process's memory: bcc counts up the
+// semaphores of USDT probes there.
+var memory = regexp.MustCompile(`^/proc/(\d+/task/)?\d+/mem$`)
+
+// Write is one write(2) on the target; in a process's memory, one pwrite(2).
 func (f *file) Write(ctx ctxt, data []byte, off int64) (uint32, syscall.Errno) {
 	req := wire.Write{Handle: f.handle, Off: wire.NoOffset, Bytes: data}
+	if memory.MatchString(f.path) {
+		req.Off = off
+	}
 	if definesUprobes(f.path) {
 		var e syscall.Errno
 		if req.Bytes, e = f.fs.uprobes(data); e != 0 {

@@ -37,6 +37,23 @@ except OSError as e: print(errno.errorcode[e.errno])
 '`)
 }
 
+// The memory of the target's processes is read and written where a tool says:
+// that is how bcc switches USDT probes on.
+func TestMemory(t *testing.T) {
+	testenv.Need(t, "python3")
+	elsewhere(t).expect("b'\\x01\\x02' here\n", `exec python3 -c '
+import os
+pid = os.environ["NAP"]
+heap = [line for line in open(f"/proc/{pid}/maps") if "[heap]" in line][0]
+place = int(heap.split()[0].split("-")[1], 16) - 64
+fd = os.open(f"/proc/{pid}/mem", os.O_RDWR)
+os.lseek(fd, place, os.SEEK_SET)
+os.write(fd, bytes([1, 2]))
+os.lseek(fd, place, os.SEEK_SET)
+print(os.read(fd, 2), "here" if os.lseek(fd, 0, os.SEEK_CUR) == place + 2 else "elsewhere")
+'`)
+}
+
 // A probe on the tool's own function never reaches the daemon's program. With
 // bpftrace's BEGIN there is one more way: a test run on the target.
 func TestOwnProbe(t *testing.T) {
