@@ -101,7 +101,8 @@ func run(t *testing.T, v *vm.VM, rows []suite.Row, target suite.Target) {
 	}
 	target.Native = []string{inguest, strconv.Itoa(v.Port(guest.CommandPort))}
 	if !target.RemoteOnly {
-		target.Native = append(target.Native, "chroot", vm.NativeRoot)
+		// busybox's chroot would take its own applets for the programs there.
+		target.Native = append(target.Native, "chroot", vm.NativeRoot, "/usr/bin/env")
 		// The guest's own PATH finds the same tools under other names.
 		target.Env = []string{"BCC_KERNEL_SOURCE=" + strings.TrimSpace(string(headers)), "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	}

@@ -39,7 +39,7 @@ var guestRows = inGuest([]Row{
 	bcc("cachestat", wants{`^ +[1-9]\d* +\d+ +\d+`}, "5", "2"),
 	bcc("cpudist", wants{`: [1-9]\d* +\|\*`}, "3", "1"),
 	snoops("dcsnoop", wants{`cat +M +nonexistent$`}),
-	snoops("execsnoop", wants{`^true +\d+ +\d+ +0 +/bin/true *$`, `^exe +\d+ +\d+ +0 +/proc/self/exe /mnt/file *$`}),
+	snoops("execsnoop", wants{`^true +\d+ +\d+ +0 +/bin/true *$`, `^exe +\d+ +\d+ +0 +/proc/self/exe /etc/hostname *$`}),
 	snoops("exitsnoop", wants{`^true +\d+ +\d+ +\d+ +[\d.]+ +0$`, `^cat +\d+ +\d+ +\d+ +[\d.]+ +code 1$`}),
 	bcc("ext4dist", wants{`operation = .*(write|read|open|fsync)`, `: [1-9]\d* +\|\*`}, "5", "1"),
 	snoops("ext4slower", wants{`dd +\d+ +W +65536 +\d+ +[\d.]+ +file$`, `dd +\d+ +S +0 +0 +[\d.]+ +file$`}, "0"),
