@@ -215,7 +215,7 @@ func (f *file) readRemote(ctx ctxt, h wire.Handle, off int64, n int) ([]byte, sy
 	} else {
 		err = f.fs.remote.Do(wire.TypeRead, &req, &reply)
 	}
-	return reply.Bytes, result(err, reply.Errno)
+	return reply.Bytes[:min(n, len(reply.Bytes))], result(err, reply.Errno)
 }
 
 // memory matches the files that are a process's memory: bcc counts up the
