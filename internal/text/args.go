@@ -129,7 +129,7 @@ func number(kind byte, w []byte) (uint64, bool) {
 	if kind == kindString || kind == kindBytes {
 		return 0, true
 	}
-	if len(w) == 0 || len(w) > 20 {
+	if len(w) == 0 || len(w) > 20 || w[0] == '+' {
 		return 0, false
 	}
 	if w[0] == '-' || kind == kindInt {

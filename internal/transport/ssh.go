@@ -27,6 +27,9 @@ func parseSSH(rest string) (dialer, error) {
 	case strings.HasPrefix(h.host, "-") || strings.HasPrefix(h.user, "-"):
 		return nil, errors.New("a host or user cannot begin with a hyphen")
 	}
+	if err := checkPort(h.port); err != nil {
+		return nil, err
+	}
 	return parseQuery(u.RawQuery, "sudo", h)
 }
 

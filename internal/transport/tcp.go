@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +26,15 @@ func parseTCP(rest string) (dialer, error) {
 	if !ok || err != nil || host == "" || port == "" {
 		return nil, errors.New("want tcp://HOST:PORT")
 	}
-	return tcpAddress{host, port}, nil
+	return tcpAddress{host, port}, checkPort(port)
+}
+
+// checkPort refuses what cannot be a port. Names of services can.
+func checkPort(port string) error {
+	if n, err := strconv.ParseUint(port, 10, 64); err == nil && (n < 1 || n > 65535) || errors.Is(err, strconv.ErrRange) {
+		return fmt.Errorf("port %s: ports are from 1 to 65535", port)
+	}
+	return nil
 }
 
 // TLSDir returns the directory of this host's certificate: BPFD_TLS, or bpfd/tls
