@@ -242,6 +242,9 @@ func (r *Request) Finish(reply *wire.CallReply) (int64, unix.Errno) {
 		if failed != 0 && !o.onError && !(o.partial && room) {
 			continue
 		}
+		if failed != 0 && o.text && len(bytes.Trim(reply.Out[k], "\x00")) == 0 {
+			continue // a call that fails before there is a log leaves it as it is
+		}
 		if r.copyOut(o, reply.Out[k], r.written(o, reply)) != nil && errno == 0 {
 			errno = unix.EFAULT
 		}
