@@ -209,20 +209,26 @@ func (b *bench) roundTrip() (figure, figure) {
 	return micros(n), micros(r)
 }
 
-// bare returns the median time of a round trip in ns.
-func bare() float64 {
-	cmd := exec.Command("/proc/self/exe", echoArg)
+// piped starts a command with pipes for its standard input and output.
+func piped(cmd *exec.Cmd) (in io.WriteCloser, out *os.File) {
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		fail("%v", err)
+		fail("%v: %v", cmd.Args, err)
 	}
-	out, err := cmd.StdoutPipe()
+	r, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
 	}
 	if err != nil {
-		fail("%v", err)
+		fail("%v: %v", cmd.Args, err)
 	}
+	return in, r.(*os.File) // os/exec makes it by os.Pipe
+}
+
+// bare returns the median time of a round trip in ns.
+func bare() float64 {
+	cmd := exec.Command("/proc/self/exe", echoArg)
+	in, out := piped(cmd)
 	const n = 2000
 	b := make([]byte, requestSize)
 	var list []float64

@@ -30,18 +30,8 @@ type textClient struct {
 
 func (b *bench) text() *textClient {
 	c := &textClient{cmd: exec.Command(filepath.Join(filepath.Dir(b.bpfctl), "bpfd"))}
-	var out io.Reader
-	var err error
-	if c.in, err = c.cmd.StdinPipe(); err == nil {
-		if out, err = c.cmd.StdoutPipe(); err == nil {
-			err = c.cmd.Start()
-		}
-	}
-	if err != nil {
-		fail("bpfd: %v", err)
-	}
+	c.in, c.file = piped(c.cmd)
 	// As bpfctl reads: what comes soon is awaited awake.
-	c.file = out.(*os.File)
 	c.out = bufio.NewReaderSize(sys.NewReader(int(c.file.Fd())), 1<<20)
 	c.line() // the banner
 	return c

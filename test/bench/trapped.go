@@ -28,17 +28,7 @@ const trappedArg = "trapped"
 // notified returns what a trapped call takes at least, in ns.
 func notified() float64 {
 	cmd := exec.Command("/proc/self/exe", trappedArg)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		fail("%v", err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		fail("%v", err)
-	}
+	in, out := piped(cmd)
 	lines := bufio.NewReader(out)
 	listener, err := takeOver(cmd.Process.Pid, lines)
 	if err != nil {
