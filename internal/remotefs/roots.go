@@ -45,6 +45,7 @@ func TargetPath(p string) (string, bool) {
 type roots struct {
 	mu   sync.Mutex // protects seen
 	own  func() identity
+	init func() identity     // of the target's first process
 	seen map[string]sighting // by pid
 }
 
@@ -53,8 +54,9 @@ type identity struct{ dev, ino uint64 }
 
 // sighting is where a process's root was.
 type sighting struct {
-	own  bool // the daemon's
-	when time.Time
+	own    bool   // the daemon's
+	prefix string // of all paths below it, where the daemon sees another mount
+	when   time.Time
 }
 
 // fresh is how long a sighting holds: a scan of all descriptors of a process
@@ -62,7 +64,10 @@ type sighting struct {
 const fresh = time.Second
 
 func newRoots(f *FS) *roots {
-	return &roots{seen: make(map[string]sighting), own: sync.OnceValue(func() identity { id, _ := f.stat("/"); return id })}
+	of := func(p string) func() identity {
+		return sync.OnceValue(func() identity { id, _ := f.stat(p); return id })
+	}
+	return &roots{seen: make(map[string]sighting), own: of("/"), init: of("/proc/1/root")}
 }
 
 // stat identifies what a path of the target leads to.
@@ -72,18 +77,28 @@ func (f *FS) stat(p string) (identity, syscall.Errno) {
 	return identity{reply.Attr.Dev, reply.Attr.Ino}, e
 }
 
-// ownRoot says whether a process has the daemon's root directory. Of one that
-// does not tell, as another user's, it is assumed.
-func (f *FS) ownRoot(pid string) bool {
+// rootOf looks where a process's root directory is. Of one that does not tell,
+// as another user's, it is taken for the daemon's.
+func (f *FS) rootOf(pid string) sighting {
 	r := f.roots
 	r.mu.Lock()
 	s, ok := r.seen[pid]
 	r.mu.Unlock()
 	if ok && time.Since(s.when) < fresh {
-		return s.own
+		return s
 	}
-	id, e := f.stat("/proc/" + pid + "/root")
-	own := e != 0 || id == r.own()
+	root := "/proc/" + pid + "/root"
+	id, e := f.stat(root)
+	s = sighting{own: e != 0 || id == r.own(), when: time.Now()}
+	if s.own && e == 0 && id != r.init() {
+		// The daemon was started by chroot(8), and has a mount namespace of its
+		// own: of processes beside it the kernel tells where their root is in
+		// the other one.
+		var reply wire.BytesReply
+		if result(f.remote.Do(wire.TypeReadlink, &wire.Path{Path: root}, &reply), reply.Errno) == 0 {
+			s.prefix = strings.TrimSuffix(string(reply.Bytes), "/")
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for old, s := range r.seen {
@@ -91,8 +106,8 @@ func (f *FS) ownRoot(pid string) bool {
 			delete(r.seen, old)
 		}
 	}
-	r.seen[pid] = sighting{own, time.Now()}
-	return own
+	r.seen[pid] = s
+	return s
 }
 
 // magic returns the text of a process's link in our view, whose text on the
@@ -102,9 +117,9 @@ func (f *FS) ownRoot(pid string) bool {
 func (f *FS) magic(link, text string) string {
 	text = strings.TrimSuffix(text, "/")
 	pid := magicLink.FindStringSubmatch(link)[1]
-	switch {
-	case f.ownRoot(pid):
-		return TargetRoot + text
+	switch root := f.rootOf(pid); {
+	case root.own:
+		return TargetRoot + strings.TrimPrefix(text, root.prefix)
 	case path.Base(link) == "root":
 		return rootsDir + "/" + pid
 	}

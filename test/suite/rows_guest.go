@@ -59,7 +59,7 @@ var guestRows = inGuest([]Row{
 	bcc("runqlen", wants{`runqlen`, `: [1-9]\d* +\|\*`}, "3", "1"),
 	snoops("runqslower", wants{`^\d\d:\d\d:\d\d \S+ +\d+ +[1-9]`}, "10"),
 	bcc("softirqs", wants{`^(timer|sched|rcu|block) +[1-9]`}, "3", "1"),
-	bcc("stackcount", wants{`^  do_sys_openat2$`, `^  (invoke_syscall|__x64_sys_openat)$`, `^    [1-9]\d*$`}, "-D", "3", "do_sys_openat2"),
+	bcc("stackcount", wants{`^  do_sys_openat2$`, `^  (invoke_syscall|el0_svc_common\S*|__x64_sys_openat)$`, `^    [1-9]\d*$`}, "-D", "3", "do_sys_openat2"),
 	bcc("stackcount", wants{`^  known_function$`, `^  __libc_start_main`, `^    [1-9]\d*$`}, "-D", "3", "-U", "-p", "{pid}", cppload+":known_function").named("stackcount of a binary"),
 	bcc("syscount", wants{`^openat +[1-9]`, `^clock_nanosleep +[1-9]`, `^execve +[1-9]`}, "-d", "5", "-T", "50"),
 	bcc("syscount", wants{`^{pid} +cppload +[1-9]`}, "-d", "5", "-P", "-T", "50").named("syscount -P"),
