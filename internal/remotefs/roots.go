@@ -45,7 +45,6 @@ func TargetPath(p string) (string, bool) {
 type roots struct {
 	mu   sync.Mutex // protects seen
 	own  func() identity
-	init func() identity     // of the target's first process
 	seen map[string]sighting // by pid
 }
 
@@ -54,9 +53,8 @@ type identity struct{ dev, ino uint64 }
 
 // sighting is where a process's root was.
 type sighting struct {
-	own    bool   // the daemon's
-	prefix string // of all paths below it, where the daemon sees another mount
-	when   time.Time
+	own  bool // the daemon's
+	when time.Time
 }
 
 // fresh is how long a sighting holds: a scan of all descriptors of a process
@@ -64,10 +62,7 @@ type sighting struct {
 const fresh = time.Second
 
 func newRoots(f *FS) *roots {
-	of := func(p string) func() identity {
-		return sync.OnceValue(func() identity { id, _ := f.stat(p); return id })
-	}
-	return &roots{seen: make(map[string]sighting), own: of("/"), init: of("/proc/1/root")}
+	return &roots{seen: make(map[string]sighting), own: sync.OnceValue(func() identity { id, _ := f.stat("/"); return id })}
 }
 
 // stat identifies what a path of the target leads to.
@@ -77,28 +72,18 @@ func (f *FS) stat(p string) (identity, syscall.Errno) {
 	return identity{reply.Attr.Dev, reply.Attr.Ino}, e
 }
 
-// rootOf looks where a process's root directory is. Of one that does not tell,
-// as another user's, it is taken for the daemon's.
-func (f *FS) rootOf(pid string) sighting {
+// ownRoot says whether a process has the daemon's root directory. Of one that
+// does not tell, as another user's, it is assumed.
+func (f *FS) ownRoot(pid string) bool {
 	r := f.roots
 	r.mu.Lock()
 	s, ok := r.seen[pid]
 	r.mu.Unlock()
 	if ok && time.Since(s.when) < fresh {
-		return s
+		return s.own
 	}
-	root := "/proc/" + pid + "/root"
-	id, e := f.stat(root)
-	s = sighting{own: e != 0 || id == r.own(), when: time.Now()}
-	if s.own && e == 0 && id != r.init() {
-		// The daemon was started by chroot(8), and has a mount namespace of its
-		// own: of processes beside it the kernel tells where their root is in
-		// the other one.
-		var reply wire.BytesReply
-		if result(f.remote.Do(wire.TypeReadlink, &wire.Path{Path: root}, &reply), reply.Errno) == 0 {
-			s.prefix = strings.TrimSuffix(string(reply.Bytes), "/")
-		}
-	}
+	id, e := f.stat("/proc/" + pid + "/root")
+	own := e != 0 || id == r.own()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for old, s := range r.seen {
@@ -106,8 +91,8 @@ func (f *FS) rootOf(pid string) sighting {
 			delete(r.seen, old)
 		}
 	}
-	r.seen[pid] = s
-	return s
+	r.seen[pid] = sighting{own, time.Now()}
+	return own
 }
 
 // magic returns the text of a process's link in our view, whose text on the
@@ -117,9 +102,9 @@ func (f *FS) rootOf(pid string) sighting {
 func (f *FS) magic(link, text string) string {
 	text = strings.TrimSuffix(text, "/")
 	pid := magicLink.FindStringSubmatch(link)[1]
-	switch root := f.rootOf(pid); {
-	case root.own:
-		return TargetRoot + strings.TrimPrefix(text, root.prefix)
+	switch {
+	case f.ownRoot(pid):
+		return TargetRoot + text
 	case path.Base(link) == "root":
 		return rootsDir + "/" + pid
 	}

@@ -18,7 +18,9 @@ func WithNative() Option {
 	}
 }
 
-// nativeScript mounts under a name that does not exist until all is there.
+// nativeScript mounts under a name that does not exist until all is there: also
+// what a bpfd would mount for itself alone, in a mount namespace in which the
+// kernel has other names for the files of the processes beside it.
 const nativeScript = `set -e
 mkdir -p /run/host /run/layer %[1]s.tmp
 mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose,msize=262144 host /run/host
@@ -30,6 +32,7 @@ for dir in proc sys dev; do
 	mount --rbind /$dir %[1]s.tmp/$dir
 done
 mount -t debugfs debugfs %[1]s.tmp/sys/kernel/debug
+mount -t tracefs tracefs %[1]s.tmp/sys/kernel/tracing
 mount -t bpf bpf %[1]s.tmp/sys/fs/bpf
 cp /bin/bpfd %[1]s.tmp/run/
 ln -s %[1]s.tmp %[1]s
