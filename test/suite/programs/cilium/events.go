@@ -206,7 +206,7 @@ func count(t ebpf.ProgramType, attach func(*ebpf.Program) (link.Link, error)) er
 
 // iterator reads an iterator over maps, whose program is in an object file.
 func iterator() error {
-	m, err := filled(ebpf.Array, 4)
+	m, err := filled("iterated", ebpf.Array, 4)
 	if err != nil {
 		return err
 	}

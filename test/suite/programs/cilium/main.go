@@ -40,8 +40,8 @@ func main() {
 const entries = 1000
 
 // filled returns a map of n entries, key → 3 × key.
-func filled(t ebpf.MapType, n uint32) (*ebpf.Map, error) {
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "iterated", Type: t, KeySize: 4, ValueSize: 8, MaxEntries: n})
+func filled(name string, t ebpf.MapType, n uint32) (*ebpf.Map, error) {
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: name, Type: t, KeySize: 4, ValueSize: 8, MaxEntries: n})
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func perCPU() error {
 
 // mapInMap puts a map into another, and finds it there by its id.
 func mapInMap() error {
-	inner, err := filled(ebpf.Array, 4)
+	inner, err := filled("filled", ebpf.Array, 4)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func mapInMap() error {
 // walk visits all entries of a map, deletes each second one, and visits the
 // others.
 func walk() error {
-	m, err := filled(ebpf.Hash, entries)
+	m, err := filled("filled", ebpf.Hash, entries)
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func walk() error {
 
 // pin pins a map to a file, loads it from there, and unpins it.
 func pin() error {
-	m, err := filled(ebpf.Array, 4)
+	m, err := filled("filled", ebpf.Array, 4)
 	if err != nil {
 		return err
 	}
