@@ -13,7 +13,7 @@ func exact(name, program string, want ...string) Row {
 }
 
 // exits ends a one-liner after a second.
-const exits = ` interval:s:1 { exit(); }`
+const exits = ` interval:s:2 { exit(); }`
 
 var bpftraceRows = []Row{
 	exact("BEGIN", `BEGIN { printf("hello %d\n", 42); exit(); }`, `^hello 42$`),
