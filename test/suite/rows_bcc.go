@@ -159,7 +159,7 @@ var bccRows = []Row{
 	snoops("uobjnew", wants{`^Tracing allocations in process`}, "-l", "c", "{shell}"),
 	bcc("ustat", wants{`^Tracing`}, "-l", "python", "1", "1"),
 	snoops("uthreads", wants{`^Tracing thread events`}, "-l", "java", "{shell}"),
-	bcc("vfscount", wants{`^ADDR`, `vfs_read +[1-9]`}, "5"),
+	bcc("vfscount", wants{`^ADDR`, `vfs_read'? +[1-9]`}, "5"),
 	bcc("vfsstat", wants{`^TIME`, `: +[1-9]`}, "1", "1"),
 	bcc("virtiostat", wants{`^Tracing virtio`}, "1", "1"),
 	bcc("wakeuptime", wants{`^Tracing blocked time`}, "1"),
