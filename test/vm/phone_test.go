@@ -15,10 +15,10 @@ const phone = "5.10-phone-arm64"
 // calls: bcc's with the headers that it shows, others with --btf; and what
 // cannot run says what the target lacks.
 func TestPhone(t *testing.T) {
-	testenv.Need(t, "opensnoop-bpfcc", "exitsnoop", "bpftrace", "pahole", "aarch64-linux-gnu-g++")
+	v := vm.Start(t, phone, vm.WithLoad())
+	testenv.Need(t, "opensnoop-bpfcc", "exitsnoop", "bpftrace", "pahole")
 	t.Setenv("XDG_CACHE_HOME", cacheWith(t))
 	t.Setenv("BCC_KERNEL_SOURCE", "")
-	v := vm.Start(t, phone, vm.WithLoad())
 	target := v.TargetTCP()
 	btf, err := v.BTF()
 	if err != nil {
