@@ -43,6 +43,9 @@ func (r *Reader) Read(p []byte) (int, error) {
 			if errno == unix.EAGAIN || errno == unix.EINTR {
 				continue
 			}
+			if errno == unix.ENOTCONN {
+				return 0, io.EOF
+			}
 			if errno != 0 { // pipes can since Linux 5.16, terminals cannot
 				r.able, r.spin = false, false
 				break
@@ -64,6 +67,10 @@ func (r *Reader) block(p []byte) (int, error) {
 		case err == unix.EAGAIN:
 			unix.Poll([]unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}}, -1)
 			continue
+		case err == unix.ENOTCONN:
+			// What vsock says when both sides have shut the connection down
+			// (vsock_connectible_recvmsg, net/vmw_vsock/af_vsock.c).
+			return 0, io.EOF
 		case err != nil:
 			return 0, err
 		}

@@ -137,3 +137,19 @@ func TestReadFile(t *testing.T) {
 		}
 	}
 }
+
+// A socket that is connected no more has come to its end.
+func TestReaderDisconnected(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	for _, spin := range []bool{false, true} {
+		r := NewReader(fd)
+		r.spin = spin
+		if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+			t.Errorf("spin=%v: %d, %v", spin, n, err)
+		}
+	}
+}

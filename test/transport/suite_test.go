@@ -68,7 +68,8 @@ func dial(t *testing.T, url string) *transport.Conn {
 func finish(t *testing.T, conn *transport.Conn) {
 	t.Helper()
 	sys.CloseWrite(conn.W)
-	if rest, err := io.ReadAll(conn.R); err != nil || len(rest) > 0 {
+	// Read as bpfctl does.
+	if rest, err := io.ReadAll(sys.NewReader(int(conn.R.Fd()))); err != nil || len(rest) > 0 {
 		t.Errorf("%d bytes after the end, %v", len(rest), err)
 	}
 	conn.Wait()
