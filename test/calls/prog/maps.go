@@ -217,8 +217,14 @@ func possible() int {
 
 func mapPerCPU() {
 	n := possible()
-	for _, kind := range []uint32{unix.BPF_MAP_TYPE_PERCPU_HASH, unix.BPF_MAP_TYPE_PERCPU_ARRAY, unix.BPF_MAP_TYPE_LRU_PERCPU_HASH} {
-		fd := createMap(kind, 4, 12, 4, 0)
+	for _, m := range []struct{ kind, entries uint32 }{
+		{unix.BPF_MAP_TYPE_PERCPU_HASH, 4},
+		{unix.BPF_MAP_TYPE_PERCPU_ARRAY, 4},
+		// Each CPU takes 128 free elements at a time (kernel/bpf/bpf_lru_list.c):
+		// a small map drops what is in use when the thread changes its CPU.
+		{unix.BPF_MAP_TYPE_LRU_PERCPU_HASH, 4096},
+	} {
+		fd := createMap(m.kind, 4, 12, m.entries, 0)
 		var value []byte
 		for cpu := range n {
 			value = append(value, u32s(uint32(cpu), 7, 8, 0)...)
@@ -227,7 +233,7 @@ func mapPerCPU() {
 			check("update", update(fd, u32s(k), value))
 		}
 		got, err := lookup(fd, u32s(1), 16*n)
-		fmt.Println(kind, err, bytes.Equal(got, value))
+		fmt.Println(m.kind, err, bytes.Equal(got, value))
 		fmt.Println(walk(fd, 4, 16*n))
 	}
 }
