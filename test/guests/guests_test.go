@@ -3,6 +3,7 @@
 package guests
 
 import (
+	"cmp"
 	"flag"
 	"os"
 	"os/exec"
@@ -51,20 +52,33 @@ func TestBlockRequests(t *testing.T) {
 	run(t, v, rows(map[string]string{"ext4slower": noSymbols, "ext4dist": noSymbols}), suite.Target{URL: v.TargetTCP(), Load: running, RemoteOnly: true})
 }
 
-// TestNative runs the tools inside of a guest, and from here against it.
+// TestNative runs the tools inside of a guest, and from here against it: those
+// for which the guest's own load is made, and in another guest all others.
 func TestNative(t *testing.T) {
 	if !all() {
 		t.Skip("another guest would take too long each time: make tools-report runs this")
 	}
-	v := start(t, "6.1-amd64", vm.WithNative())
-	v.Sh(t, "while [ ! -e "+vm.NativeRoot+" ]; do sleep 1; done")
-	t.Run("load", func(t *testing.T) { run(t, v, rows(nil), suite.Target{URL: v.TargetTCP(), Load: running}) })
+	t.Run("load", func(t *testing.T) {
+		t.Parallel()
+		v := startNative(t)
+		run(t, v, rows(nil), suite.Target{URL: v.TargetTCP(), Load: running, Parallel: 1})
+	})
 	// The suite's own load runs the programs of the guest's second root, which
 	// a bpfd that sees the first one does not have.
 	t.Run("others", func(t *testing.T) {
+		t.Parallel()
+		v := startNative(t)
 		v.Sh(t, "killall load goload cppload")
-		run(t, v, suite.OtherBccRows(), suite.Target{URL: v.TargetNative(), Dir: t.TempDir()})
+		run(t, v, suite.OtherBccRows(), suite.Target{URL: v.TargetNative(), Dir: t.TempDir(), Parallel: 1})
 	})
+}
+
+// startNative boots a guest that has this machine's tools. One thread emulates
+// it, so that one tool at a time is enough.
+func startNative(t *testing.T) *vm.VM {
+	v := start(t, "6.1-amd64", vm.WithNative())
+	v.Sh(t, "while [ ! -e "+vm.NativeRoot+" ]; do sleep 1; done")
+	return v
 }
 
 // all returns whether all rows and guests are wanted.
@@ -94,7 +108,7 @@ func run(t *testing.T, v *vm.VM, rows []suite.Row, target suite.Target) {
 	if err != nil {
 		t.Fatalf("headers: %v", err)
 	}
-	target.Name, target.Bpfctl, target.Parallel, target.Slow = v.Row.Name, bpfctl, parallel, 2
+	target.Name, target.Bpfctl, target.Parallel, target.Slow = v.Row.Name, bpfctl, cmp.Or(target.Parallel, parallel), 2
 	inguest := filepath.Join(t.TempDir(), "inguest")
 	if err := testenv.Build(inguest, "bpfd/test/vm/cmd/inguest"); err != nil {
 		t.Fatal(err)
@@ -111,7 +125,8 @@ func run(t *testing.T, v *vm.VM, rows []suite.Row, target suite.Target) {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	flag.Set("test.parallel", strconv.Itoa(parallel))
+	// A row that waits for its guest must not hold up those of another.
+	flag.Set("test.parallel", "1000")
 	testenv.Built("bpfctl")
 	os.Exit(m.Run())
 }

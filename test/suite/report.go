@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Result is what came out of a row on a target.
@@ -34,15 +35,19 @@ type outcomeOf struct {
 	Results []Result
 }
 
+// keeping protects the results of all runners, of which several may have one
+// target's name, and the files they are kept in.
+var keeping sync.Mutex
+
 // add keeps a result at once: a run that is cut short has told something.
 func (r *runner) add(result Result) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	keeping.Lock()
+	defer keeping.Unlock()
 	r.results = append(r.results, result)
 	return r.keep()
 }
 
-// keep writes the results for the report, with r.mu held. Those of rows that
+// keep writes the results for the report, with keeping held. Those of rows that
 // were not run stay as they were.
 func (r *runner) keep() error {
 	if *resultsDir == "" {

@@ -30,7 +30,6 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -153,8 +152,7 @@ type runner struct {
 	load    *process
 	fill    []string // what stands for what, as strings.NewReplacer wants it
 	slots   chan struct{}
-	kernel  string     // its release and machine
-	mu      sync.Mutex // protects results, and the file they are kept in
+	kernel  string // its release and machine
 	results []Result
 }
 
