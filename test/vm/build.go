@@ -18,21 +18,17 @@ var buildScript []byte
 //go:embed phone.config
 var phoneConfig []byte
 
-// builtDir is where the kernel of a row with sources is, or will be: another
-// configuration is another kernel.
-func builtDir(cache string, r Row) string {
+// builtName is the name of a built kernel in the cache: another configuration
+// is another kernel.
+func builtName(r Row) string {
 	sum := sha256.Sum256(append(buildScript, phoneConfig...))
-	return filepath.Join(cache, fmt.Sprintf("kernel-%s-%x", r.Name, sum[:6]))
+	return fmt.Sprintf("kernel-%s-%x", r.Name, sum[:6])
 }
 
 // buildKernel returns the kernel of a row with sources, from the cache or built
 // of Debian's sources.
 func buildKernel(cache string, r Row) (*kernel, error) {
-	dir := builtDir(cache, r)
-	err := locked(cache, func() error {
-		if _, err := os.Stat(dir); err == nil {
-			return nil
-		}
+	dir, err := cached(cache, builtName(r), "lock-"+r.Name, func(dir string) error {
 		tmp, err := os.MkdirTemp(cache, ".build-*")
 		if err != nil {
 			return err
@@ -49,31 +45,22 @@ func buildKernel(cache string, r Row) (*kernel, error) {
 	return readKernel(dir)
 }
 
-// Built says whether a row's kernel needs no building, or was built already:
-// that takes some minutes and packages which only it needs.
-func Built(r Row) bool {
-	if r.Source == "" {
-		return true
-	}
-	cache, err := CacheDir()
-	if err != nil {
-		return false
-	}
-	_, err = os.Stat(builtDir(cache, r))
-	return err == nil
-}
-
-// builders are the packages that building takes.
+// builders are the packages that building takes, programs what they consist of.
 const builders = "gcc make gcc-aarch64-linux-gnu flex bison bc cpio perl rsync libssl-dev libelf-dev pahole"
+
+var programs = []string{"gcc", "make", "aarch64-linux-gnu-gcc", "flex", "bison", "bc", "cpio", "perl", "rsync", "pahole"}
 
 // compile fetches the sources and builds the kernel in tmp/out.
 func compile(cache, tmp string, r Row) error {
-	a, err := apt.Open(filepath.Join(cache, "apt"), apt.Debian, r.Arch, nil, r.Suite)
-	if err != nil {
-		return err
-	}
 	path := func(name string) string { return filepath.Join(tmp, name) }
-	if err := a.Unpack(path("package"), r.Source); err != nil {
+	err := locked(cache, fetching, func() error {
+		a, err := apt.Open(filepath.Join(cache, "apt"), apt.Debian, r.Arch, nil, r.Suite)
+		if err != nil {
+			return err
+		}
+		return a.Unpack(path("package"), r.Source)
+	})
+	if err != nil {
 		return err
 	}
 	for name, data := range map[string][]byte{"build.sh": buildScript, "config": phoneConfig} {
@@ -102,5 +89,5 @@ func (v *VM) BTF() (string, error) {
 	if v.Row.Source == "" {
 		return "", errors.New(v.Row.Name + " has type information of its own")
 	}
-	return filepath.Join(builtDir(cache, v.Row), "btf"), nil
+	return filepath.Join(cache, builtName(v.Row), "btf"), nil
 }

@@ -27,12 +27,30 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "bpfd-vm"), nil
 }
 
-// locked calls f while no other process is filling the cache.
-func locked(cache string, f func() error) error {
+// fetching is the lock of what fetches packages: they share apt's files.
+const fetching = "lock"
+
+// cached returns the path of what has a name in the cache, after fill has made
+// it if it is not there. One process at a time fills what has the same lock.
+func cached(cache, name, lock string, fill func(path string) error) (string, error) {
+	path := filepath.Join(cache, name)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	return path, locked(cache, lock, func() error {
+		if _, err := os.Stat(path); err == nil {
+			return nil
+		}
+		return fill(path)
+	})
+}
+
+// locked calls f while no other process has the lock.
+func locked(cache, name string, f func() error) error {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return err
 	}
-	lock, err := os.Create(filepath.Join(cache, "lock"))
+	lock, err := os.Create(filepath.Join(cache, name))
 	if err != nil {
 		return err
 	}
@@ -46,14 +64,7 @@ func locked(cache string, f func() error) error {
 // unpack fetches packages of a suite and all that they depend on (if closure)
 // into the cache, and returns the directory.
 func unpack(cache, name, suite, arch string, closure bool, pkgs ...string) (string, error) {
-	dir := filepath.Join(cache, name)
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
-	}
-	return dir, locked(cache, func() error {
-		if _, err := os.Stat(dir); err == nil {
-			return nil
-		}
+	return cached(cache, name, fetching, func(dir string) error {
 		a, err := apt.Open(filepath.Join(cache, "apt"), apt.Debian, arch, nil, withBase(suite)...)
 		if err != nil {
 			return err
@@ -90,11 +101,7 @@ func fetchKernel(cache string, r Row) (*kernel, error) {
 	if r.Source != "" {
 		return buildKernel(cache, r)
 	}
-	dir := filepath.Join(cache, "kernel-"+r.Name)
-	err := locked(cache, func() error {
-		if _, err := os.Stat(dir); err == nil {
-			return nil
-		}
+	dir, err := cached(cache, "kernel-"+r.Name, fetching, func(dir string) error {
 		a, err := apt.Open(filepath.Join(cache, "apt"), apt.Debian, r.Arch, nil, r.Suite)
 		if err != nil {
 			return err

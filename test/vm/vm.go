@@ -45,18 +45,17 @@ type VM struct {
 
 // Start boots a machine for a test, and ends it with the test. If the test
 // fails, what the guest's console said is logged. It skips the test where QEMU
-// is not installed, which fails in CI, and where the kernel is to be built
-// first.
+// is not installed, or what builds the row's kernel; in CI that fails.
 func Start(t testing.TB, row string, opts ...Option) *VM {
 	t.Helper()
 	r, err := RowOf(row)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !Built(r) {
-		t.Skipf("the kernel of %s was not built here; make vm KERNEL=%s builds it", r.Name, r.Name)
-	}
 	testenv.Need(t, r.QEMU(), "socat")
+	if r.Source != "" {
+		testenv.Need(t, programs...)
+	}
 	v, err := Boot(context.Background(), r, opts...)
 	if err != nil {
 		t.Fatal(err)
