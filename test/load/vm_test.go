@@ -36,12 +36,13 @@ func traffic(t *testing.T, target, dir string, uid int) map[string]int {
 }
 
 // example goes the way of doc/load.md on a target: built, loaded, pinned, read
-// by another run, unloaded. send sends traffic there as the user uid.
-func example(t *testing.T, target string, uid int, send func()) {
+// by another run, unloaded. send sends traffic there as the user uid; types are
+// flags of build and load.
+func example(t *testing.T, target string, uid int, send func(), types ...string) {
 	dir := pinDir(t)
 	o := filepath.Join(t.TempDir(), "traffic.o")
-	mustAt(t, target, "build", "../../doc/examples/traffic.bpf.c", "-o", o)
-	r := mustAt(t, target, "load", o, "--pin", dir, "--attach")
+	mustAt(t, target, append([]string{"build", "../../doc/examples/traffic.bpf.c", "-o", o}, types...)...)
+	r := mustAt(t, target, append([]string{"load", o, "--pin", dir, "--attach"}, types...)...)
 	defer runAt(t, target, "unload", dir)
 	if !strings.Contains(r.Stdout, "attached count_rx: cgroup ") || !strings.Contains(r.Stdout, "attached count_tx: cgroup ") {
 		t.Error(r)
@@ -83,6 +84,37 @@ for i in range(10):
 	})
 }
 
+// unlink has a kprobe report its arguments; types are flags of build and load.
+func unlink(t *testing.T, v *vm.VM, types ...string) {
+	o := filepath.Join(t.TempDir(), "unlink.o")
+	mustAt(t, v.Target(), append([]string{"build", "testdata/unlink.bpf.c", "-o", o}, types...)...)
+	s := startAt(t, v.TargetTCP(), append([]string{o, "--json"}, types...)...)
+	v.Sh(t, "touch /tmp/removed-by-test && rm /tmp/removed-by-test")
+	want := `"dfd":-100,"name":"/tmp/removed-by-test"`
+	testenv.Eventually(t, "the call was not seen", func() bool { return strings.Contains(s.out.String(), want) }, &s.out)
+	s.stop(t)
+}
+
+// Both on a kernel without BTF, which a file stands in for.
+func TestPhone(t *testing.T) {
+	v := vm.Start(t, "5.10-phone-arm64")
+	btf, err := v.BTF()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("traffic", func(t *testing.T) {
+		example(t, v.Target(), 0, func() { v.Sh(t, "ping -c 10 -i 0.1 -s 100 127.0.0.1") }, "--btf", btf)
+	})
+	t.Run("kprobe", func(t *testing.T) { unlink(t, v, "--btf", btf) })
+	t.Run("without", func(t *testing.T) {
+		o := filepath.Join(t.TempDir(), "unlink.o")
+		mustAt(t, v.Target(), "build", "testdata/unlink.bpf.c", "-o", o, "--btf", btf)
+		if r := runAt(t, v.Target(), "load", o); r.Status == 0 || !strings.Contains(r.Stderr, "BTF") {
+			t.Error(r)
+		}
+	})
+}
+
 // The example, and a kprobe whose arguments stand in arm64's registers, on a
 // machine of another architecture than this one's.
 func TestARM64(t *testing.T) {
@@ -90,15 +122,7 @@ func TestARM64(t *testing.T) {
 	t.Run("traffic", func(t *testing.T) {
 		example(t, v.Target(), 0, func() { v.Sh(t, "ping -c 10 -i 0.1 -s 100 127.0.0.1") })
 	})
-	t.Run("kprobe", func(t *testing.T) {
-		o := filepath.Join(t.TempDir(), "unlink.o")
-		mustAt(t, v.Target(), "build", "testdata/unlink.bpf.c", "-o", o)
-		s := startAt(t, v.TargetTCP(), o, "--json")
-		v.Sh(t, "touch /tmp/removed-by-test && rm /tmp/removed-by-test")
-		want := `"dfd":-100,"name":"/tmp/removed-by-test"`
-		testenv.Eventually(t, "the call was not seen", func() bool { return strings.Contains(s.out.String(), want) }, &s.out)
-		s.stop(t)
-	})
+	t.Run("kprobe", func(t *testing.T) { unlink(t, v) })
 	t.Run("script", func(t *testing.T) {
 		// Played into the guest's bpfd as on a device that has no link.
 		o, file := filepath.Join(t.TempDir(), "script.o"), filepath.Join(t.TempDir(), "out.txt")
