@@ -5,8 +5,8 @@ package guests
 import (
 	"cmp"
 	"flag"
+	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -28,28 +28,63 @@ const parallel = 2
 // chosen are the rows that are run each time. With -results all are run.
 var chosen = []string{"opensnoop", "trace", "tcpconnect", "stackcount", "offcputime", "argdist of results", "ext4slower", "biolatency"}
 
-// What tools say that fail natively as well.
-const (
-	noRequests = `blk_account_io_(start|done)`               // they may not be probed
-	noSymbols  = `no ext4_file_operations in /proc/kallsyms` // data has no symbols
-)
-
-// TestOtherProcessor runs bcc's tools from here against arm64, and checks what
-// they print against what the guest's load does.
-func TestOtherProcessor(t *testing.T) {
-	v := start(t, "6.1-arm64")
-	run(t, v, rows(map[string]string{
-		"biolatency": noRequests, "biosnoop": noRequests, "biotop": noRequests, "ext4slower": noSymbols, "ext4dist": noSymbols,
-	}), suite.Target{URL: v.TargetTCP(), Load: running, RemoteOnly: true})
+// other is a guest that has no tools, whose processor is not this machine's.
+type other struct {
+	name  string
+	fails map[string]string // rows that cannot run there, and what they say
 }
 
-// TestBlockRequests runs the tools for which Linux 6.1 has no probes on 5.10.
-func TestBlockRequests(t *testing.T) {
-	if !all() {
-		t.Skip("another guest would take too long each time: make tools-report runs this")
+// What tools say where they cannot run; natively it is the same, but for the
+// registers.
+const (
+	noRequests  = `blk_account_io_(start|done)`               // they may not be probed
+	noSymbols   = `no ext4_file_operations in /proc/kallsyms` // data has no symbols
+	noFentry    = `FENTRY/FEXIT program can only be attached to another program annotated with BTF`
+	noSyscalls  = `the kernel has no tracepoints at system calls`
+	noType      = `failed to find kernel BTF type ID of`
+	noArgument  = `failed to attach to raw tracepoint 'block_rq_issue': Invalid argument` // it was taken away in 5.10.137
+	noGroups    = `failed to resolve CO-RE relocation <byte_off> \[\d+\] struct task_struct.se.cfs_rq`
+	notRegister = `the tool reads the register \w+ of \w+, and the target is arm64: its program was refused`
+	notFields   = `failed to resolve CO-RE relocation <byte_off> \[\d+\] struct pt_regs.*`
+)
+
+// registers are the rows of programs that were compiled for amd64 and read
+// registers.
+var registers = map[string]string{
+	"libbpf-tools, in a guest/biotop": notFields, "libbpf-tools, in a guest/capable": notFields, "libbpf-tools, in a guest/ext4slower": notFields,
+	"libbpf-tools, in a guest/filelife": notFields, "libbpf-tools, in a guest/filetop": notFields, "libbpf-tools, in a guest/tcpconnect": notFields,
+	"libbpf-tools, in a guest/tcpconnlat": notFields, "libbpf-tools, in a guest/tcprtt": notFields, "libbpf-tools, in a guest/tcptracer": notFields,
+	"bpftrace, in a guest/kprobe of an argument": notRegister, "bpftrace, in a guest/kretprobe": notRegister, "bpftrace, in a guest/uprobe of an argument": notRegister,
+}
+
+var others = []other{
+	{"6.1-arm64", map[string]string{
+		"bcc, in a guest/biolatency": noRequests, "bcc, in a guest/biosnoop": noRequests, "bcc, in a guest/biotop": noRequests,
+		"bcc, in a guest/ext4slower": noSymbols, "bcc, in a guest/ext4dist": noSymbols,
+		"libbpf-tools, in a guest/cachestat": noType, "libbpf-tools, in a guest/biosnoop": noType,
+	}},
+	{"5.10-arm64", map[string]string{"bcc, in a guest/ext4slower": noSymbols, "bcc, in a guest/ext4dist": noSymbols}},
+	{"5.10-phone-arm64", map[string]string{
+		"libbpf-tools, in a guest/execsnoop": noSyscalls, "libbpf-tools, in a guest/opensnoop": noSyscalls, "bpftrace, in a guest/tracepoint": noSyscalls,
+		"libbpf-tools, in a guest/biosnoop": noFentry, "libbpf-tools, in a guest/bitesize": noFentry, "libbpf-tools, in a guest/cachestat": noFentry,
+		"libbpf-tools, in a guest/offcputime": noFentry, "libbpf-tools, in a guest/wakeuptime": noFentry,
+		"libbpf-tools, in a guest/biolatency": noArgument, "libbpf-tools, in a guest/runqlen": noGroups,
+		"bcc, in a guest/runqlen": `no member named 'cfs_rq'`, "bcc, in a guest/filelife": `the kernel has no function security_inode_create`,
+	}},
+	{"6.12-arm64", nil},
+}
+
+// TestOtherProcessor runs tools from here against arm64, and checks what they
+// print against what the guest's load does.
+func TestOtherProcessor(t *testing.T) {
+	for _, o := range others {
+		t.Run(o.name, func(t *testing.T) {
+			v := start(t, o.name)
+			fails := maps.Clone(registers)
+			maps.Copy(fails, o.fails)
+			run(t, v, rows(fails), suite.Target{URL: v.TargetTCP(), Load: running, RemoteOnly: true})
+		})
 	}
-	v := start(t, "5.10-arm64")
-	run(t, v, rows(map[string]string{"ext4slower": noSymbols, "ext4dist": noSymbols}), suite.Target{URL: v.TargetTCP(), Load: running, RemoteOnly: true})
 }
 
 // TestNative runs the tools inside of a guest, and from here against it: those
@@ -104,23 +139,33 @@ var running = []string{"sh", "-c", `while ! pid=$(pidof cppload); do sleep 1; do
 
 // run runs rows on a guest.
 func run(t *testing.T, v *vm.VM, rows []suite.Row, target suite.Target) {
-	headers, err := exec.Command(bpfctl, "headers", "-t", v.TargetTCP(), "--fetch").Output()
-	if err != nil {
-		t.Fatalf("headers: %v", err)
-	}
+	headers := fetchHeaders(t, v)
 	target.Name, target.Bpfctl, target.Parallel, target.Slow = v.Row.Name, bpfctl, cmp.Or(target.Parallel, parallel), 2
 	inguest := filepath.Join(t.TempDir(), "inguest")
 	if err := testenv.Build(inguest, "bpfd/test/vm/cmd/inguest"); err != nil {
 		t.Fatal(err)
+	}
+	if btf, err := v.BTF(); err == nil {
+		target.Flags = []string{"--btf", btf}
 	}
 	target.Native = []string{inguest, strconv.Itoa(v.Port(guest.CommandPort))}
 	if !target.RemoteOnly {
 		// busybox's chroot would take its own applets for the programs there.
 		target.Native = append(target.Native, "chroot", vm.NativeRoot, "/usr/bin/env")
 		// The guest's own PATH finds the same tools under other names.
-		target.Env = []string{"BCC_KERNEL_SOURCE=" + strings.TrimSpace(string(headers)), "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+		target.Env = []string{"BCC_KERNEL_SOURCE=" + headers, "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	}
 	suite.Run(t, target, rows)
+}
+
+// fetchHeaders returns the directory of the headers for a guest's kernel. A
+// phone's kernel holds its own.
+func fetchHeaders(t *testing.T, v *vm.VM) string {
+	args := []string{bpfctl, "headers", "-t", v.TargetTCP()}
+	if v.Row.Source == "" {
+		args = append(args, "--fetch")
+	}
+	return strings.TrimSpace(testenv.Must(t, testenv.Run(t, args...)).Stdout)
 }
 
 func TestMain(m *testing.M) {

@@ -121,8 +121,9 @@ func writeReport(w io.Writer, targets []outcomeOf) {
 
 `+"`make tools-report`"+` writes this file: each row runs natively and through `+"`bpfctl run`"+`, on the same load, and what
 comes out is compared: all bytes, or all bytes but numbers, where that is the same each time; otherwise lines that must be
-there. *same* also means that a tool which fails natively fails remotely with the same message and status. A test checks
-that each program of Debian's packages bpfcc-tools, bpftrace, libbpf-tools and bpftool has a row.
+there. *same* also means that a tool which fails natively fails remotely with the same message and status. Targets in which
+there are no tools have one column: what is printed must be what is known of their load. A test checks that each program of
+Debian's packages bpfcc-tools, bpftrace, libbpf-tools and bpftool has a row.
 
 `)
 	for _, t := range targets {
@@ -132,19 +133,41 @@ that each program of Debian's packages bpfcc-tools, bpftrace, libbpf-tools and b
 	for _, row := range append(Rows(), guestRows...) {
 		if row.Family != family {
 			family, shown = row.Family, thoseWith(targets, row.Family)
-			fmt.Fprintf(w, "\n## %s\n\n| tool | compared |", family)
-			for _, t := range shown {
-				fmt.Fprintf(w, " %s natively | remotely | same? |", t.Target)
-			}
-			fmt.Fprint(w, "\n|---|---|", strings.Repeat("---|---|---|", len(shown)), "\n")
+			writeHead(w, family, shown)
 		}
 		fmt.Fprintf(w, "| %s | %s |", row.title(), row.Compare)
 		for _, t := range shown {
 			r := resultOf(t.Results, row)
-			fmt.Fprintf(w, " %s | %s | %s |", cell(r.Native), cell(r.Remote), cell(r.verdict()))
+			if t.remoteOnly() {
+				fmt.Fprintf(w, " %s |", cell(r.alone()))
+			} else {
+				fmt.Fprintf(w, " %s | %s | %s |", cell(r.Native), cell(r.Remote), cell(r.verdict()))
+			}
 		}
 		fmt.Fprintln(w)
 	}
+}
+
+// writeHead begins the table of a family. A target that has no tools has one
+// column.
+func writeHead(w io.Writer, family string, targets []outcomeOf) {
+	fmt.Fprintf(w, "\n## %s\n\n| tool | compared |", family)
+	columns := 2
+	for _, t := range targets {
+		if t.remoteOnly() {
+			fmt.Fprintf(w, " %s, from here |", t.Target)
+			columns++
+		} else {
+			fmt.Fprintf(w, " %s natively | remotely | same? |", t.Target)
+			columns += 3
+		}
+	}
+	fmt.Fprint(w, "\n|", strings.Repeat("---|", columns), "\n")
+}
+
+// remoteOnly returns whether a target has no tools to compare with.
+func (o outcomeOf) remoteOnly() bool {
+	return !slices.ContainsFunc(o.Results, func(r Result) bool { return r.Native != notThere && r.Native != notRunAt })
 }
 
 // thoseWith are the targets on which rows of a family were run.
@@ -156,7 +179,7 @@ func thoseWith(targets []outcomeOf, family string) []outcomeOf {
 
 // summary counts programs and rows, of those that the suite still has.
 func summary(results []Result) string {
-	var runs, fails, sameRuns, sameFails, absent, sameAbsent, notRun int
+	var runs, fails, sameRuns, sameFails, absent, shows, lacks, notRun int
 	programs, sound := make(map[string]bool), make(map[string]bool)
 	for _, row := range append(Rows(), guestRows...) {
 		switch r := resultOf(results, row); {
@@ -166,7 +189,8 @@ func summary(results []Result) string {
 			}
 		case r.Native == notThere:
 			absent++
-			sameAbsent += oneIf(r.Same)
+			shows += oneIf(r.Same && r.Remote == "runs")
+			lacks += oneIf(r.Same && r.Remote != "runs")
 		case r.Native == "runs":
 			runs++
 			program := row.program()
@@ -190,7 +214,7 @@ func summary(results []Result) string {
 			ok, len(programs), sameRuns, runs, sameFails, fails))
 	}
 	if absent > 0 {
-		parts = append(parts, fmt.Sprintf("%d of %d rows do remotely what is wanted, where nothing runs natively", sameAbsent, absent))
+		parts = append(parts, fmt.Sprintf("%d of %d rows show what the target's load does, and %d fail, saying what its kernel lacks; there are no tools in it", shows, absent, lacks))
 	}
 	if notRun > 0 {
 		parts = append(parts, fmt.Sprintf("%d rows were not run", notRun))
@@ -226,17 +250,26 @@ func (r Result) verdict() string {
 	switch {
 	case r.Native == notRunAt:
 		return r.Why
-	case r.Same && r.Native == notThere:
-		if r.Remote != "runs" {
-			return strings.TrimSuffix("as the target's kernel has it; "+r.Why, "; ")
-		}
-		return strings.TrimSuffix("shows what the load does; "+r.Why, "; ")
 	case r.Same && r.Why != "":
 		return "same; " + r.Why
 	case r.Same:
 		return "same"
 	}
 	return "**no**; " + r.Why
+}
+
+// alone is what is said of a row on a target that has no tools.
+func (r Result) alone() string {
+	said := "shows what the load does"
+	switch {
+	case r.Native == notRunAt:
+		said = notRunAt
+	case !r.Same:
+		said = "**no**"
+	case r.Remote != "runs":
+		said = r.Remote
+	}
+	return strings.TrimSuffix(said+"; "+r.Why, "; ")
 }
 
 func (c Compare) String() string {
@@ -246,7 +279,7 @@ func (c Compare) String() string {
 // title is how a row is named in the report: its command, if it is short.
 func (row Row) title() string {
 	command := strings.NewReplacer("{dir}/", "", "{pin}/", "", "{pid}", "PID", "{shell}", "PID", "{python}", "PID", "{disk}", "DISK").Replace(strings.Join(row.Args, " "))
-	if len(command) > 60 || row.Args[0] == "sh" {
+	if len(command) > 60 || row.Args[0] == "sh" || row.Args[0] == "timeout" {
 		command = row.Name
 	}
 	return "`" + cell(strings.NewReplacer("{dir}/", "", "{pin}/", "").Replace(command)) + "`"

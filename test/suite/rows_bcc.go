@@ -153,7 +153,7 @@ var bccRows = []Row{
 	snoops("trace", wants{`^PID`, `bash +readline +echo hello`}, `r:/bin/bash:readline "%s", retval`).named("trace of a binary"),
 	snoops("trace", wants{`^PID`, `vfs_read`}, "vfs_read").named("trace of the kernel"),
 	snoops("ttysnoop", wants{`^.`}, "/dev/console"),
-	snoops("ucalls", wants{`^Tracing calls in process`, `^(read|pselect6|clone|rt_sigaction)\s+[1-9]`}, "-l", "none", "-S", "{shell}", "1"),
+	snoops("ucalls", wants{`^Tracing calls in process`, `^(read|pselect6|clone|rt_sigaction)\s+[1-9]`}, "-l", "none", "-S", "{shell}", "5"),
 	snoops("uflow", wants{`^Tracing method calls`}, "-l", "python", "{shell}"),
 	snoops("ugc", wants{`^Tracing garbage`}, "-l", "python", "{shell}"),
 	snoops("uobjnew", wants{`^Tracing allocations in process`}, "-l", "c", "{shell}"),

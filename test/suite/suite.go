@@ -91,6 +91,7 @@ type Target struct {
 	Name     string   // a column of doc/tools.md
 	URL      string   // for bpfctl run -t
 	Bpfctl   string   // the program
+	Flags    []string // of bpfctl run
 	Native   []string // put before a command that runs on the target; nil for this machine
 	Load     []string // a command, run natively, that makes the load and prints {pid}, {shell} and {python}; nil for the suite's
 	Dir      string   // what BuildPrograms built, here and on the target
@@ -119,7 +120,7 @@ func Rows() []Row {
 // guest in which this machine's programs make the load.
 func OtherBccRows() []Row {
 	return slices.DeleteFunc(slices.Clone(bccRows), func(row Row) bool {
-		return slices.ContainsFunc(guestRows, func(g Row) bool { return slices.Contains(g.Args, row.Args[0]) })
+		return slices.ContainsFunc(bccGuestRows, func(g Row) bool { return slices.Contains(g.Args, row.Args[0]) })
 	})
 }
 
@@ -298,7 +299,7 @@ func (r *runner) command(ctx context.Context, args []string, remotely bool, row 
 	}
 	args = append(env, args...)
 	if remotely {
-		args = append([]string{r.Bpfctl, "run", "-t", r.URL, "--"}, args...)
+		args = slices.Concat([]string{r.Bpfctl, "run", "-t", r.URL}, r.Flags, []string{"--"}, args)
 	} else {
 		args = append(r.Native[:len(r.Native):len(r.Native)], args...)
 	}
