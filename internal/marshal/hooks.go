@@ -77,7 +77,7 @@ func (r *Request) progLoad(attr []byte) unix.Errno {
 			off += insnSize // its second half
 		}
 	}
-	if e := r.checkRegisters(attr, code); e != 0 {
+	if e := r.registers(attr, code); e != 0 {
 		return e
 	}
 	r.kernelVersion(attr)

@@ -74,6 +74,9 @@ type Marshaller struct {
 	// CompiledFor returns the architecture for which the tool with this memory
 	// generates code, "" if that is not known.
 	CompiledFor func(Memory) string
+	// Translate has programs that were compiled for the host find arguments and
+	// results where the target's calling convention of C has them.
+	Translate bool
 
 	mu     sync.Mutex // protects following
 	warned map[string]bool

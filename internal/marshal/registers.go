@@ -1,8 +1,10 @@
 package marshal
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 
 	"bpfd/internal/abi"
@@ -15,32 +17,54 @@ import (
 // one for another architecture reads other registers, and the verifier does
 // not mind. So what a program reads tells for which it was made.
 
-// checkRegisters refuses a program that looks for the registers of the host's
-// architecture on a target with another one.
-func (r *Request) checkRegisters(attr, code []byte) unix.Errno {
+// registers refuses a program that looks for the registers of the host's
+// architecture on a target with another one, or has it find the target's.
+func (r *Request) registers(attr, code []byte) unix.Errno {
 	host, target := abi.Registers[r.m.HostArch], abi.Registers[r.m.Target.Arch]
 	kind := field(attr, 0)
 	if host == nil || target == nil || r.m.HostArch == r.m.Target.Arch ||
 		kind != unix.BPF_PROG_TYPE_KPROBE && kind != unix.BPF_PROG_TYPE_PERF_EVENT {
 		return 0
 	}
-	compiled := ""
-	for i, off := range contextReads(code) {
-		if i == 0 {
-			compiled = r.m.CompiledFor(r.mem)
-		}
-		if name, wrong := foreign(host, target, off, compiled == r.m.HostArch, compiled == r.m.Target.Arch); wrong {
+	reads, compiled := contextReads(code), ""
+	if len(reads) > 0 {
+		compiled = r.m.CompiledFor(r.mem)
+	}
+	for _, read := range reads {
+		name, wrong := foreign(host, target, read.off, compiled == r.m.HostArch, compiled == r.m.Target.Arch)
+		switch {
+		case r.m.Translate && compiled != r.m.Target.Arch:
+			if !r.translate(code, read) {
+				r.m.warnOnce("the tool reads %s of %s in a way that cannot be translated for %s: its program was refused", name, r.m.HostArch, r.m.Target.Arch)
+				return unix.EINVAL
+			}
+		case wrong:
 			r.m.warnOnce("the tool reads %s of %s, and the target is %s: its program was refused. "+
-				"What needs no registers, such as tracepoints, works there, and so do tools that compile for the target, such as bcc's in Python",
+				"What needs no registers, such as tracepoints, works there, and so do tools that compile for the target, such as bcc's in Python. "+
+				"With --registers, arguments and results of functions of C are found where %[3]s has them",
 				name, r.m.HostArch, r.m.Target.Arch)
 			return unix.EINVAL
 		}
 	}
 	if slices.Contains(calls(code), poisoned) {
-		r.m.warnOnce("the tool looks for a type or field which the target's kernel does not have, perhaps a register of %s: the target is %s",
-			r.m.HostArch, r.m.Target.Arch)
+		hint := ""
+		if !r.m.Translate {
+			hint = ", which --registers has it find"
+		}
+		r.m.warnOnce("the tool looks for a type or field which the target's kernel does not have, perhaps a register of %s%s: the target is %s",
+			r.m.HostArch, hint, r.m.Target.Arch)
 	}
 	return 0
+}
+
+// translate has an instruction read the target's register in the place of the
+// host's. What a helper reads is out of reach: its address was computed before.
+func (r *Request) translate(code []byte, read contextRead) bool {
+	off, ok := abi.Counterpart(r.m.HostArch, r.m.Target.Arch, read.off)
+	if ok && read.direct {
+		le.PutUint16(code[read.at*insnSize+2:], uint16(off))
+	}
+	return ok && read.direct
 }
 
 // poisoned is the helper that libbpf puts in place of an access to a field
@@ -143,12 +167,19 @@ type flow struct {
 	code   []byte
 	before map[int]*machine // instruction → what is known before it
 	queue  []int
-	offs   []int32
+	reads  map[contextRead]bool
 }
 
-// contextReads returns the offsets at which a program reads its context.
-func contextReads(code []byte) []int32 {
-	f := &flow{code: code, before: map[int]*machine{}}
+// contextRead is where an instruction reads the program's context.
+type contextRead struct {
+	at     int   // the instruction
+	off    int32 // in the context
+	direct bool  // by the offset that stands in the instruction alone
+}
+
+// contextReads returns what a program reads of its context, in its order.
+func contextReads(code []byte) []contextRead {
+	f := &flow{code: code, before: map[int]*machine{}, reads: map[contextRead]bool{}}
 	start := &machine{stack: map[int16]context{}}
 	start.regs[1].held = true
 	f.visit(0, start)
@@ -157,8 +188,9 @@ func contextReads(code []byte) []int32 {
 		f.queue = f.queue[:len(f.queue)-1]
 		f.step(at, f.before[at].clone())
 	}
-	slices.Sort(f.offs)
-	return slices.Compact(f.offs)
+	return slices.SortedFunc(maps.Keys(f.reads), func(a, b contextRead) int {
+		return cmp.Or(a.at-b.at, int(a.off-b.off))
+	})
 }
 
 // visit has an instruction looked at if something new is known before it.
@@ -175,9 +207,9 @@ func (f *flow) visit(at int, m *machine) {
 	f.queue = append(f.queue, at)
 }
 
-func (f *flow) read(c context, off int32) {
+func (f *flow) read(at int, c context, off int32, direct bool) {
 	if c.held {
-		f.offs = append(f.offs, c.off+off)
+		f.reads[contextRead{at, c.off + off, direct && c.off == 0}] = true
 	}
 }
 
@@ -195,7 +227,7 @@ func (f *flow) step(at int, m *machine) {
 			next++
 		}
 	case classLDX:
-		f.load(in, m)
+		f.load(at, in, m)
 	case classSTX:
 		if in.dst == framePtr {
 			delete(m.stack, in.off)
@@ -212,9 +244,9 @@ func (f *flow) step(at int, m *machine) {
 	f.visit(next, m)
 }
 
-func (f *flow) load(in instruction, m *machine) {
+func (f *flow) load(at int, in instruction, m *machine) {
 	if in.op&modeMask == modeMem {
-		f.read(m.regs[in.src], int32(in.off))
+		f.read(at, m.regs[in.src], int32(in.off), true)
 	}
 	m.regs[in.dst] = context{}
 	if in.op == opLoadDW && in.src == framePtr {
@@ -259,7 +291,7 @@ func (f *flow) call(at int, in instruction, m *machine) {
 		copy(callee.regs[1:6], m.regs[1:6])
 		f.visit(at+1+int(in.imm), callee)
 	} else if in.src == 0 && slices.Contains(reads, in.imm) {
-		f.read(m.regs[3], 0)
+		f.read(at, m.regs[3], 0, false)
 	}
 	for i := range 6 {
 		m.regs[i] = context{}

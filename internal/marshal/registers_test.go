@@ -88,14 +88,19 @@ func TestContextReads(t *testing.T) {
 		}, []int32{72}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := contextReads(assemble(t, c.ins)); !slices.Equal(got, c.want) {
+			var got []int32
+			for _, read := range contextReads(assemble(t, c.ins)) {
+				got = append(got, read.off)
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, c.want) {
 				t.Errorf("read at %v, want %v", got, c.want)
 			}
 		})
 	}
 }
 
-func TestCheckRegisters(t *testing.T) {
+func TestRegistersRefused(t *testing.T) {
 	const here, there, unknown = "amd64", "arm64", ""
 	arg1 := map[string]int16{"amd64": 112, "arm64": 0}
 	for _, c := range []struct {
@@ -124,11 +129,51 @@ func TestCheckRegisters(t *testing.T) {
 			le.PutUint32(attr, c.kind)
 			code := assemble(t, asm.Instructions{asm.LoadMem(asm.R0, asm.R1, c.off, asm.DWord), asm.Return()})
 			r := &Request{m: m}
-			if got := r.checkRegisters(attr, code); got != c.want {
+			if got := r.registers(attr, code); got != c.want {
 				t.Errorf("%v, want %v", got, c.want)
 			}
 			if (warned != "") != (c.want != 0) {
 				t.Errorf("warned %q", warned)
+			}
+		})
+	}
+}
+
+// What is translated is read where the target has it; what has no counterpart
+// there, or is computed, is refused.
+func TestRegistersTranslated(t *testing.T) {
+	load := func(off int16) asm.Instructions {
+		return asm.Instructions{asm.LoadMem(asm.R0, asm.R1, off, asm.DWord), asm.Return()}
+	}
+	for _, c := range []struct {
+		name          string
+		host, target  string
+		compiled      string
+		before, after asm.Instructions // after is nil where the program is refused
+	}{
+		{"first argument", "amd64", "arm64", "", load(112), load(0)},
+		{"fourth argument", "amd64", "arm64", "", load(88), load(24)},
+		{"result", "amd64", "arm64", "amd64", load(80), load(0)},
+		{"instruction", "amd64", "arm64", "", load(128), load(256)},
+		{"for riscv64", "amd64", "riscv64", "", load(104), load(88)},
+		{"seventh argument of arm64", "arm64", "riscv64", "", load(48), load(128)},
+		{"seventh argument, on the stack of amd64", "arm64", "amd64", "", load(48), nil},
+		{"argument or result of arm64", "arm64", "amd64", "", load(0), nil},
+		{"stack pointer", "amd64", "arm64", "", load(152), nil},
+		{"no register", "amd64", "arm64", "", load(4), nil},
+		{"of 32 bits", "amd64", "arm", "", load(112), nil},
+		{"by a helper", "amd64", "arm64", "", probeRead(112), nil},
+		{"compiled for the target", "amd64", "arm64", "arm64", load(8), load(8)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := &Marshaller{HostArch: c.host, Target: Target{Arch: c.target}, Warn: func(string) {}, Translate: true,
+				CompiledFor: func(Memory) string { return c.compiled }}
+			attr := make([]byte, 128)
+			le.PutUint32(attr, unix.BPF_PROG_TYPE_KPROBE)
+			code := assemble(t, c.before)
+			errno := (&Request{m: m}).registers(attr, code)
+			if (errno == 0) != (c.after != nil) || errno == 0 && !bytes.Equal(code, assemble(t, c.after)) {
+				t.Errorf("%v, % x", errno, code)
 			}
 		})
 	}
