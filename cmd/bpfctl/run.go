@@ -26,6 +26,7 @@ func newRun() *cobra.Command {
 	// What follows the tool's name is the tool's.
 	cmd.Flags().SetInterspersed(false)
 	addHeaderFlags(cmd)
+	cmd.Flags().Bool(registersFlag, false, registersUsage)
 	cmd.Flags().StringVar(&tracePath, "trace", "", "print every proxied call to this `file`")
 	return cmd
 }
@@ -81,7 +82,7 @@ func (c *connection) run(cmd *cobra.Command, args, env []string, opts supervisor
 	missed := newMissed(args)
 	missed.checkPIDs(c, args)
 	opts.Path, opts.Args, opts.Env, opts.Dir = args[0], args, toolEnv(env, &c.client.Welcome.Info), dir
-	opts.Headers, opts.BTF = h, btf
+	opts.Headers, opts.BTF = h, c.translateRegisters(cmd, &opts, btf)
 	opts.User, opts.Warn, opts.Absent, opts.Cut = !privileged(), warn, missed.note, c.conn.Kill
 	opts.NoFunction = missed.noteFunction
 	status, err := supervisor.Run(c.client, opts)

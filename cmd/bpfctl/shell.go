@@ -27,6 +27,7 @@ func newShell() *cobra.Command {
 		},
 	}
 	addHeaderFlags(cmd)
+	cmd.Flags().Bool(registersFlag, false, registersUsage)
 	return cmd
 }
 

@@ -25,8 +25,9 @@ release. A distribution's package is fetched only by --fetch, with the package
 manager of this machine; nothing is installed, and no root is needed.`
 	headersExample = `  bpfctl headers -t root@board
   bpfctl headers -t root@board --fetch`
-	btfUsage   = "type information (BTF) for a target whose kernel has none: BTF, a vmlinux, or BTFHub's .btf.tar.xz, in this `file`"
-	fetchUsage = "get the headers and print the directory that they are in"
+	btfUsage       = "type information (BTF) for a target whose kernel has none: BTF, a vmlinux, or BTFHub's .btf.tar.xz, in this `file`"
+	registersUsage = "have programs compiled for this machine's architecture find arguments and results of functions of C where the target's has them"
+	fetchUsage     = "get the headers and print the directory that they are in"
 )
 
 func progressHeaders(target string) string {
@@ -130,4 +131,8 @@ func warnOtherBuild(target, path string) string {
 func warnOtherKernel(target, path string, foreign, all int, example string) string {
 	return fmt.Sprintf("%s is of another kernel than %s runs, which lacks %d of %d functions in it, %s for one: what tools print may be wrong",
 		path, target, foreign, all, example)
+}
+
+func warnNoRegisters(target string, err error) string {
+	return fmt.Sprintf("%s: programs that ask for registers by name will not find them: %v", target, err)
 }

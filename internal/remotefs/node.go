@@ -102,6 +102,11 @@ func (n *node) find(ctx ctxt, p string, out *fuse.EntryOut) (*fs.Inode, syscall.
 		}
 		return nil, e
 	}
+	if instead := n.fs.opts.Instead[p]; instead != nil {
+		if data := instead(); data != nil {
+			return n.synthesise(ctx, p, unix.S_IFREG, data, out), 0
+		}
+	}
 	id := n.fs.identity(p, &reply.Attr)
 	fill(&out.Attr, &reply.Attr, id.Ino)
 	out.SetEntryTimeout(lifetime(p))

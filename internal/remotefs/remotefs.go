@@ -56,6 +56,9 @@ type Options struct {
 	// Absent is told of the paths of files which the tool looked for and the
 	// target does not have.
 	Absent func(path string)
+	// Instead returns what is shown in the place of the content of files that the
+	// target has, by path; nil for what the target has.
+	Instead map[string]func() []byte
 	// StandIns are the content of files that are shown if the target lacks them.
 	StandIns map[string][]byte
 	// Release is the target's, and Headers are those of its kernel.

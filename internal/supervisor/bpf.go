@@ -297,7 +297,7 @@ func (s *Supervisor) newMarshaller() *marshal.Marshaller {
 		NewHandle: s.target.NewHandle,
 		Warn:      s.opts.Warn,
 		KernelBTF: s.kernelBTF,
-		HostArch:  runtime.GOARCH, CompiledFor: s.compiledFor,
+		HostArch:  runtime.GOARCH, CompiledFor: s.compiledFor, Translate: s.opts.Registers,
 		Target: marshal.Target{
 			CPUs: cpus(i.Possible), WordSize: int(i.WordSize), Version: kernelVersion(i.Release), Arch: i.Arch,
 			KprobePMU: s.number("/sys/bus/event_source/devices/kprobe/type"),
@@ -339,7 +339,7 @@ func (s *Supervisor) serveFiles() (*remotefs.FS, error) {
 	return remotefs.Serve(s.target, s.tool.Fuse, remotefs.Options{
 		PID: int(s.target.Welcome.Info.Pid), Procfs: s.tool.Procfs, FDInfo: s.fdinfo, Probed: s.probed,
 		Known:    map[string]func() []byte{kernel.BTFPath: s.kernel.BTF},
-		StandIns: s.standIns(), Absent: s.opts.Absent,
+		StandIns: s.standIns(), Instead: s.shownBTF(), Absent: s.opts.Absent,
 		Release: s.target.Welcome.Info.Release, Headers: s.opts.Headers,
 	})
 }

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"math"
+	"sync"
 
 	"bpfd/internal/abi"
 	"bpfd/internal/kernel"
@@ -25,6 +26,15 @@ func (s *Supervisor) standIns() map[string][]byte {
 		return nil
 	}
 	return map[string][]byte{kernel.BTFPath: s.opts.BTF}
+}
+
+// shownBTF is what is shown of the target's own type information if that is
+// not what it has.
+func (s *Supervisor) shownBTF() map[string]func() []byte {
+	if s.opts.ShownBTF == nil {
+		return nil
+	}
+	return map[string]func() []byte{kernel.BTFPath: sync.OnceValue(func() []byte { return s.opts.ShownBTF(s.kernel.BTF()) })}
 }
 
 // standInBTF answers the commands that find and read the object.

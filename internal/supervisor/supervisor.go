@@ -46,6 +46,11 @@ type Options struct {
 
 	Headers remotefs.Headers // of the target's kernel
 	BTF     []byte           // stands in for that of a target which has none, if not nil
+	// Registers has programs that were compiled for this machine find arguments
+	// and results where the target's calling convention has them. ShownBTF is
+	// then what they are shown of the target's own type information.
+	Registers bool
+	ShownBTF  func(own []byte) []byte
 }
 
 // Supervisor answers the calls of one tool and its descendants.
