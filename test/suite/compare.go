@@ -16,7 +16,7 @@ var reasons = []struct{ says, means string }{
 	{`its program was refused|CO-RE relocation \S+ \[\d+\] struct pt_regs`, "it reads registers of the host's processor"},
 	{`failed to resolve CO-RE relocation`, "the kernel's structures are others"},
 	{`no tracepoints at system calls`, "no tracepoints at system calls"},
-	{`FENTRY/FEXIT program can only be attached`, "no fentry"},
+	{`FENTRY/FEXIT program can only be attached|failed to attach: ERROR: strerror_r\(-524\)`, "no fentry"}, // ENOTSUPP
 	{`failed to (add legacy|create) kprobe|kprobes/blacklist|[Ff]ailed to attach BPF program \S+ to kprobe|kprobe_events`, "no kprobe can be there"},
 	{`Operation not permitted\n(.*\n)*.*(BPF program load failed|failed to load)|BPF program load failed: Operation not permitted`, "no fentry"},
 	{`bpf: Failed to load program: Operation not permitted\n(.*\n)+.*attach_k(ret)?func`, "no fentry"},
@@ -32,7 +32,7 @@ var reasons = []struct{ says, means string }{
 	{`Include headers with missing type definitions|fatal error: '\S+' file not found`, "no kernel headers that fit"},
 	{`in /proc/kallsyms`, "the kernel has no such subsystem"},
 	{`required tracing events are not available|bpf_attach_raw_tracepoint \(\S+\): No such file|tracing/events/\S+: No such file|[Ff]ailed to attach BPF program \S+ to tracepoint`, "no such tracepoints"},
-	{`bpf_attach_raw_tracepoint \(\S+\): Invalid argument|failed to attach to raw tracepoint '\S+': Invalid argument`, "the kernel's tracepoint has fewer arguments"},
+	{`bpf_attach_raw_tracepoint \(\S+\): Invalid argument|failed to attach to raw tracepoint '\S+': Invalid argument|doesn't have \d-th argument`, "the kernel's tracepoint has fewer arguments"},
 	{`bpf_override_return`, "no error injection"},
 	{`_curses\.error|Error opening terminal`, "no terminal"},
 	{`scaling_cur_freq`, "no frequency scaling"},

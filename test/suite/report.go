@@ -130,7 +130,7 @@ Debian's packages bpfcc-tools, bpftrace, libbpf-tools and bpftool has a row.
 		fmt.Fprintf(w, "- **%s**, Linux %s: %s\n", t.Target, t.Kernel, summary(t.Results))
 	}
 	family, shown := "", targets
-	for _, row := range append(Rows(), guestRows...) {
+	for _, row := range allRows() {
 		if row.Family != family {
 			family, shown = row.Family, thoseWith(targets, row.Family)
 			writeHead(w, family, shown)
@@ -181,7 +181,7 @@ func thoseWith(targets []outcomeOf, family string) []outcomeOf {
 func summary(results []Result) string {
 	var runs, fails, sameRuns, sameFails, absent, shows, lacks, notRun int
 	programs, sound := make(map[string]bool), make(map[string]bool)
-	for _, row := range append(Rows(), guestRows...) {
+	for _, row := range allRows() {
 		switch r := resultOf(results, row); {
 		case r.Native == notRunAt:
 			if with := thoseWith([]outcomeOf{{Results: results}}, row.Family); len(with) > 0 {

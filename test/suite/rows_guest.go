@@ -18,8 +18,10 @@ const (
 // GuestRows are tools on test/vm's load: what must be seen are names, arguments
 // and results that only that load has. {pid} is cppload. Rows named in fails, as
 // FAMILY/NAME, must fail and say what matches.
-func GuestRows(fails map[string]string) []Row {
-	rows := slices.Clone(guestRows)
+func GuestRows(fails map[string]string) []Row { return failing(guestRows, fails) }
+
+func failing(rows []Row, fails map[string]string) []Row {
+	rows = slices.Clone(rows)
 	for i := range rows {
 		if says := fails[rows[i].Family+"/"+rows[i].Name]; says != "" {
 			rows[i].Fails, rows[i].Interrupt, rows[i].Want = true, false, wants{says}
@@ -38,6 +40,27 @@ func inGuest(tables ...[]Row) []Row {
 		rows[i].Family += ", in a guest"
 	}
 	return rows
+}
+
+// RegisterRows are those of GuestRows whose programs were compiled for this
+// machine and read registers, translated for the target.
+func RegisterRows(fails map[string]string) []Row { return failing(registerRows, fails) }
+
+var registerRows = translated(guestRows)
+
+func translated(rows []Row) []Row {
+	rows = slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return !r.Registers })
+	for i := range rows {
+		rows[i].Family += ", --registers"
+		rows[i].Flags = []string{"--registers"}
+	}
+	return rows
+}
+
+// registers marks a row whose program reads registers.
+func (row Row) registers() Row {
+	row.Registers = true
+	return row
 }
 
 var bccGuestRows = []Row{
@@ -95,17 +118,17 @@ var libbpfGuestRows = []Row{
 	libbpf("biolatency", wants{`usecs`, `: [1-9]\d* +\|\*`}, "5", "1"),
 	snoop("biopattern", wants{`^vda +\d+ +\d+ +[1-9]`}, "3"),
 	snoop("biosnoop", wants{`^[\d.]+ +\S+ +\d+ +vda +[WR]\S* +\d+ +\d+ +[\d.]+`}),
-	libbpf("biotop", wants{`^\d+ +\S+ +[WR] +\d+ +\d+ +vda +[1-9]`}, "-C", "5", "1"),
+	libbpf("biotop", wants{`^\d+ +\S+ +[WR] +\d+ +\d+ +vda +[1-9]`}, "-C", "5", "1").registers(),
 	snoop("bitesize", wants{`Process Name = .*dd`, `: [1-9]\d* +\|\*`}, "5"),
 	libbpf("cachestat", wants{`^ +[1-9]\d* +\d+ +\d+`}, "5", "2"),
-	snoop("capable", wants{`^\d\d:\d\d:\d\d +\d+ +\d+ +\S+ +\d+ +CAP_`}),
+	snoop("capable", wants{`^\d\d:\d\d:\d\d +\d+ +\d+ +\S+ +\d+ +CAP_`}, "-v").registers(),
 	libbpf("cpudist", wants{`: [1-9]\d* +\|\*`}, "3", "1"),
 	snoop("execsnoop", wants{`^true +\d+ +\d+ +0 +/bin/true *$`}),
 	snoop("exitsnoop", wants{`^true +\d+ +\d+ +\d+ +[\d.]+ +0$`, `^cat +\d+ +\d+ +\d+ +[\d.]+ +code 1$`}),
 	libbpf("ext4dist", wants{`operation = .*(write|read|open|fsync)`, `: [1-9]\d* +\|\*`}, "5", "1"),
-	snoop("ext4slower", wants{`dd +\d+ +W +65536 +\d+ +[\d.]+ +file$`, `dd +\d+ +F +LL_MAX +0 +[\d.]+ +file$`}, "-m", "0"),
-	snoop("filelife", wants{`rm +[\d.]+ +renamed$`}),
-	libbpf("filetop", wants{`^\d+ +dd +[1-9]\d* +\d+ +256 +0 +R +file`}, "-C", "5", "1"),
+	snoop("ext4slower", wants{`dd +\d+ +W +65536 +\d+ +[\d.]+ +file$`, `dd +\d+ +F +LL_MAX +0 +[\d.]+ +file$`}, "-m", "0").registers(),
+	snoop("filelife", wants{`rm +[\d.]+ +renamed$`}).registers(),
+	libbpf("filetop", wants{`^\d+ +dd +0 +[1-9]\d* +0 +256 +R +file`}, "-C", "5", "1").registers(),
 	libbpf("funclatency", wants{`usec`, `: [1-9]\d* +\|\*`}, "-u", "-d", "3", "vfs_read"),
 	libbpf("hardirqs", wants{`^\S+ +[1-9]`}, "3", "1"),
 	libbpf("offcputime", wants{`schedule`, `^    - +cppload \(\d+\)$`, `^        [1-9]\d*$`}, "-p", "{pid}", "3"),
@@ -115,12 +138,12 @@ var libbpfGuestRows = []Row{
 	snoop("runqslower", wants{`^\d\d:\d\d:\d\d +\S+ +\d+ +[1-9]`}, "10"),
 	libbpf("softirqs", wants{`^(timer|sched|rcu|block) +[1-9]`}, "3", "1"),
 	libbpf("syscount", wants{`^openat +[1-9]`, `^clock_nanosleep +[1-9]`}, "-d", "5", "-T", "50"),
-	snoop("tcpconnect", wants{`goload +4 +` + connection + ` *$`}),
-	snoop("tcpconnlat", wants{`goload +4 +` + connection + ` +[\d.]+$`}),
+	snoop("tcpconnect", wants{`goload +4 +` + connection + ` *$`}).registers(),
+	snoop("tcpconnlat", wants{`goload +4 +` + connection + ` +[\d.]+$`}).registers(),
 	snoop("tcplife", wants{`goload +127\.0\.0\.1 +\d+ +127\.0\.0\.1 +8100 +[\d.]+ +[\d.]+ +[\d.]+$`}),
-	libbpf("tcprtt", wants{`usecs`, `: [1-9]\d* +\|\*`}, "-d", "5", "-i", "5"),
+	libbpf("tcprtt", wants{`usecs`, `: [1-9]\d* +\|\*`}, "-d", "5", "-i", "5").registers(),
 	snoop("tcpstates", wants{`127\.0\.0\.1 +\d+ +127\.0\.0\.1 +8100 +CLOSE +-> SYN_SENT`}),
-	snoop("tcptracer", wants{`^C +\d+ +goload +4 +127\.0\.0\.1 +127\.0\.0\.1 +\d+ +8100`}),
+	snoop("tcptracer", wants{`^C +\d+ +goload +4 +127\.0\.0\.1 +127\.0\.0\.1 +\d+ +8100`}).registers(),
 	libbpf("vfsstat", wants{`^\d\d:\d\d:\d\d: +[1-9]\d* +[1-9]`}, "5", "1"),
 	libbpf("wakeuptime", wants{`^\ttarget:`, `^\t\d+$`}, "3"),
 }
@@ -131,10 +154,10 @@ var bpftraceGuestRows = []Row{
 		`^open /etc/hostname by cppload$`, `^open /nonexistent by cat$`).interrupted(),
 	one("tracepoint of programs", `tracepoint:sched:sched_process_exec { printf("exec %s\n", str(args->filename)); }`, `^exec /bin/true$`).interrupted(),
 	one("kprobe", `kprobe:vfs_read { @[comm] = count(); }`+exits, `^@\[goload\]: [1-9]`),
-	one("kprobe of an argument", `kprobe:vfs_write { @[arg2] = count(); }`+exits, `^@\[65536\]: [1-9]`),
-	one("kretprobe", `kretprobe:vfs_write /comm == "dd"/ { @[retval] = count(); }`+exits, `^@\[65536\]: [1-9]`),
+	one("kprobe of an argument", `kprobe:vfs_write { @[arg2] = count(); }`+exits, `^@\[65536\]: [1-9]`).registers(),
+	one("kretprobe", `kretprobe:vfs_write /comm == "dd"/ { @[retval] = count(); }`+exits, `^@\[65536\]: [1-9]`).registers(),
 	one("uprobe", `uprobe:`+cppload+`:known_function { @[comm] = count(); }`+exits, `^@\[cppload\]: [1-9]`),
-	one("uprobe of an argument", `uprobe:`+cppload+`:known_function { printf("in %d\n", arg0); } uretprobe:`+cppload+`:known_function { printf("out %d\n", retval); }`+exits, `^in 99$`, `^out 100$`),
+	one("uprobe of an argument", `uprobe:`+cppload+`:known_function { printf("in %d\n", arg0); } uretprobe:`+cppload+`:known_function { printf("out %d\n", retval); }`, `^in 99$`, `^out 100$`).interrupted().registers(),
 	one("uprobe of Go", `uprobe:`+goload+`:main.goSquare { @[comm] = count(); }`+exits, `^@\[goload\]: [1-9]`),
 	one("kstack", `tracepoint:sched:sched_switch { @[kstack(3)] = count(); }`+exits, `__schedule\+`, `^\]: [1-9]`),
 	one("ustack", `uprobe:`+cppload+`:known_function { @[ustack(3)] = count(); }`+exits, `^    known_function\+0$`, `^    __libc_start_\w+\+\d+$`),

@@ -59,6 +59,7 @@ type Row struct {
 	Name   string // unique in its family
 	Args   []string
 	Env    []string // in addition to the target's
+	Flags  []string // of bpfctl run, in addition to the target's
 	Stdin  string
 	// Want are expressions that lines of standard output must match. A native
 	// run which does not match has failed; it must then say a known reason.
@@ -82,6 +83,8 @@ type Row struct {
 	Alone bool
 	// Fails is for rows that must fail: wrong usage, no such file.
 	Fails bool
+	// Registers is for programs that were compiled before and read registers.
+	Registers bool
 	// Remark is what users should know; it goes into doc/tools.md.
 	Remark string
 }
@@ -115,6 +118,9 @@ func Rows() []Row {
 	}
 	return all
 }
+
+// allRows are those and the guests'.
+func allRows() []Row { return slices.Concat(Rows(), guestRows, registerRows) }
 
 // OtherBccRows are those of bcc's tools that have no row in GuestRows, for a
 // guest in which this machine's programs make the load.
@@ -299,7 +305,7 @@ func (r *runner) command(ctx context.Context, args []string, remotely bool, row 
 	}
 	args = append(env, args...)
 	if remotely {
-		args = slices.Concat([]string{r.Bpfctl, "run", "-t", r.URL}, r.Flags, []string{"--"}, args)
+		args = slices.Concat([]string{r.Bpfctl, "run", "-t", r.URL}, r.Flags, row.Flags, []string{"--"}, args)
 	} else {
 		args = append(r.Native[:len(r.Native):len(r.Native)], args...)
 	}

@@ -86,7 +86,7 @@ func TestAllTools(t *testing.T) {
 // TestRows finds rows that prove nothing, and rows with the same name.
 func TestRows(t *testing.T) {
 	names := make(map[string]bool)
-	for _, row := range append(suite.Rows(), suite.GuestRows(nil)...) {
+	for _, row := range slices.Concat(suite.Rows(), suite.GuestRows(nil), suite.RegisterRows(nil)) {
 		name := row.Family + "/" + row.Name
 		if names[name] {
 			t.Errorf("two rows are named %s", name)
