@@ -21,6 +21,7 @@ var numbers = [...]uintptr{
 	wire.SysNameToHandle:     unix.SYS_NAME_TO_HANDLE_AT,
 	wire.SysSchedGetaffinity: unix.SYS_SCHED_GETAFFINITY,
 	wire.SysRead:             unix.SYS_READ,
+	wire.SysPrlimit:          unix.SYS_PRLIMIT64,
 }
 
 // badFD is a descriptor number that no process has: calls on handles which the

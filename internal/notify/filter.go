@@ -16,7 +16,6 @@ type Condition struct {
 	Arg   int
 	Mask  uint32
 	Value uint32
-	Not   bool // trap if the masked argument is not Value
 }
 
 // Trap is a system call that is reported, if all conditions hold.
@@ -89,14 +88,10 @@ func trapCode(t Trap, report uint32) []bpf.Instruction {
 	for _, c := range t.Conditions {
 		left--
 		skip := uint8(3*left + 1)
-		cond := bpf.JumpNotEqual
-		if c.Not {
-			cond = bpf.JumpEqual
-		}
 		body = append(body,
 			bpf.LoadAbsolute{Off: dataArgs + 8*uint32(c.Arg), Size: 4},
 			bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: c.Mask},
-			bpf.JumpIf{Cond: cond, Val: c.Value, SkipTrue: skip})
+			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: c.Value, SkipTrue: skip})
 	}
 	body = append(body, bpf.RetConstant{Val: report})
 	if len(t.Conditions) > 0 {

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ioctlTrap reports ioctls with the type '$' whose third argument is not 1.
-var ioctlTrap = Trap{Nr: unix.SYS_IOCTL, Conditions: []Condition{{Arg: 1, Mask: 0xff00, Value: '$' << 8}, {Arg: 2, Mask: ^uint32(0), Value: 1, Not: true}}}
+// ioctlTrap reports ioctls with the type '$' whose third argument is 0.
+var ioctlTrap = Trap{Nr: unix.SYS_IOCTL, Conditions: []Condition{{Arg: 1, Mask: 0xff00, Value: '$' << 8}, {Arg: 2, Mask: ^uint32(0), Value: 0}}}
 
 // filter is a program that a kernel without seccomp can run as well.
 func filter(t *testing.T, traps []Trap) *bpf.VM {

@@ -24,11 +24,8 @@ var shared = []notify.Condition{
 	{Arg: 4, Mask: 1 << 31, Value: 0},
 }
 
-// memlock narrows prlimit64(2) to changes of RLIMIT_MEMLOCK.
-var memlock = []notify.Condition{
-	{Arg: 1, Mask: ^uint32(0), Value: unix.RLIMIT_MEMLOCK},
-	{Arg: 2, Mask: ^uint32(0), Value: 0, Not: true},
-}
+// memlock narrows prlimit64(2) to RLIMIT_MEMLOCK.
+var memlock = []notify.Condition{{Arg: 1, Mask: ^uint32(0), Value: unix.RLIMIT_MEMLOCK}}
 
 // traps are the system calls which are answered, the most frequent first. Those
 // that not every architecture has are in archTraps.

@@ -19,6 +19,7 @@ const (
 	SysNameToHandle                    // name_to_handle_at(2)
 	SysSchedGetaffinity                // sched_getaffinity(2)
 	SysRead                            // read(2)
+	SysPrlimit                         // prlimit64(2)
 	sysEnd
 )
 

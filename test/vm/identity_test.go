@@ -60,6 +60,16 @@ func TestIdentity(t *testing.T) {
 			}
 		}
 	})
+	t.Run("limit of locked memory", func(t *testing.T) {
+		// By which kernels before 5.11 count maps; raising it may be forbidden here.
+		out := remote(t, v.TargetTCP(), "python3", "-c", `from resource import *
+for limit in (4096, 8192), (RLIM_INFINITY, RLIM_INFINITY):
+    setrlimit(RLIMIT_MEMLOCK, limit)
+    print(*getrlimit(RLIMIT_MEMLOCK))`)
+		if out != "4096 8192\n-1 -1\n" {
+			t.Errorf("the tool's limits are %s", out)
+		}
+	})
 	t.Run("pid", func(t *testing.T) { ownPid(t, v) })
 }
 
