@@ -193,7 +193,7 @@ func libbpf(e *exam, b []byte) string {
 			}
 			switch {
 			case s.registers && e.facts.Arch != e.facts.Host:
-				missing = "it was compiled for the registers of " + e.facts.Host + ", the target is " + e.facts.Arch + ": use the tool of bcc"
+				missing = "it was compiled for the registers of " + e.facts.Host + ", the target is " + e.facts.Arch + ": use the tool of bcc, or bpfctl run --registers"
 			case e.can[s.need]:
 				return ""
 			case missing == "":

@@ -71,7 +71,7 @@ var others = []other{
 	}},
 	{name: "5.10-arm64", fails: map[string]string{
 		"bcc, in a guest/ext4slower": noSymbols, "bcc, in a guest/ext4dist": noSymbols,
-		"libbpf-tools, in a guest/biolatency": noArgument, "libbpf-tools, in a guest/bitesize": noArgument,
+		"libbpf-tools, in a guest/biolatency": noArgument, "libbpf-tools, in a guest/bitesize": `dereference of modified ctx ptr`,
 		"libbpf-tools, in a guest/cachestat": `failed to attach: ERROR: strerror_r\(-524\)`, "libbpf-tools, in a guest/biosnoop": notFields,
 		"bpftrace, in a guest/curtask": `Unknown struct/union: 'struct task_struct'`, // its BTF has an id since Linux 5.11
 	}},

@@ -22,7 +22,7 @@ var reasons = []struct{ says, means string }{
 	{`bpf: Failed to load program: Operation not permitted\n(.*\n)+.*attach_k(ret)?func`, "no fentry"},
 	{`kfunc/kretfunc not available`, "no fentry"},
 	{`failed to find kernel BTF type ID of|failed to set attach target for|is not found in vmlinux BTF`, "the kernel has no such function"},
-	{`BPF program load failed: Invalid argument`, "the kernel's verifier refuses it"},
+	{`BPF program load failed: (Invalid argument|Permission denied)`, "the kernel's verifier refuses it"},
 	{`attach usdt \S+ failed|[Ff]ailed to enable (USDT )?probe|USDT failed to instrument`, "the process has no such USDT probes"},
 	{`we only support Intel architecture|Failed to do precondition check`, "no KVM on an Intel processor"},
 	{`/virtual/main\.c:\d+:\d+: error:|Failed to compile BPF`, "does not compile with these kernel headers"},
