@@ -34,6 +34,7 @@ type other struct {
 	always bool              // in CI, too; another guest would take too long each time
 	noBCC  bool              // Debian 12's does not compile with the headers of such a kernel
 	fails  map[string]string // rows that cannot run there, and what they say
+	lacks  map[string]string // rows that run there and show nothing, natively as well, and why
 }
 
 // What tools say where they cannot run; natively it is the same, but for the
@@ -85,6 +86,8 @@ var others = []other{
 	{name: "6.12-arm64", noBCC: true, fails: map[string]string{
 		"libbpf-tools, in a guest/cachestat": noType, "libbpf-tools, in a guest/biosnoop": notFields,
 		"libbpf-tools, in a guest/tcprtt": "", // by fentry, whose arguments need no registers
+	}, lacks: map[string]string{
+		"libbpf-tools, in a guest, --registers/filelife": "it was written before Linux 6.3, in which vfs_unlink has other arguments",
 	}},
 }
 
@@ -97,7 +100,8 @@ func TestOtherProcessor(t *testing.T) {
 				t.Skip(tooLong)
 			}
 			v := start(t, o.name)
-			run(t, v, o.rows(), suite.Target{URL: v.TargetTCP(), Load: running, RemoteOnly: true})
+			lacks := func(r suite.Row) string { return o.lacks[r.Family+"/"+r.Name] }
+			run(t, v, o.rows(), suite.Target{URL: v.TargetTCP(), Load: running, RemoteOnly: true, Lacks: lacks})
 		})
 	}
 }
