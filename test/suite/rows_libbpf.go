@@ -97,5 +97,5 @@ var libbpfRows = []Row{
 	{Family: "libbpf-tools", Name: "no such option", Fails: true, Args: []string{"runqlat", "--no-such-option"}},
 	snoop("opensnoop", wants{`^PID`, `^{pid} +load +\d+ +0 /etc/hostname$`}, "-p", "{pid}").named("opensnoop -p"),
 	libbpf("cpudist", wants{`usecs`, `\|\*`}, "-p", "{pid}", "1", "1").named("cpudist -p"),
-	libbpf("runqlat", wants{`^pid = \d+ load`, `\|\*`}, "-P", "1", "1").named("runqlat -P"),
+	libbpf("runqlat", wants{`^pid = \d+ load`, `\|\*`}, "-P", "3", "1").named("runqlat -P"),
 }
