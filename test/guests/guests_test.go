@@ -86,7 +86,8 @@ var others = []other{
 	{name: "6.12-arm64", noBCC: true, fails: map[string]string{
 		"libbpf-tools, in a guest/cachestat": noType, "libbpf-tools, in a guest/biosnoop": notFields,
 		"libbpf-tools, in a guest, --registers/biotop": `failed to load attach blk_account_io_start`,
-		"libbpf-tools, in a guest/tcprtt":              "", // by fentry, whose arguments need no registers
+		// By fentry, whose arguments need no registers.
+		"libbpf-tools, in a guest/tcprtt": "", "libbpf-tools, in a guest/tcpconnlat": "",
 	}, lacks: map[string]string{
 		"libbpf-tools, in a guest, --registers/filelife": "it was written before Linux 6.3, in which vfs_unlink has other arguments",
 	}},

@@ -25,8 +25,12 @@ type Result struct {
 // notThere is the native result where a target has no tools.
 const notThere = "not there"
 
-// notRunAt is the Native of a row that was not run on a target.
-const notRunAt = "not run"
+// notRunAt is the Native of a row that was not run on a target, elsewhere that of
+// one whose tool has rows for guests.
+const (
+	notRunAt  = "not run"
+	elsewhere = "in a guest, below"
+)
 
 // outcomeOf is what a target's file holds.
 type outcomeOf struct {
@@ -187,6 +191,7 @@ func summary(results []Result) string {
 			if with := thoseWith([]outcomeOf{{Results: results}}, row.Family); len(with) > 0 {
 				notRun++
 			}
+		case r.Native == elsewhere:
 		case r.Native == notThere:
 			absent++
 			shows += oneIf(r.Same && r.Remote == "runs")
@@ -243,12 +248,15 @@ func resultOf(results []Result, row Row) Result {
 			return r
 		}
 	}
+	if row.Family == bccRows[0].Family && row.hasGuestRow() && len(thoseWith([]outcomeOf{{Results: results}}, bccInGuest)) > 0 {
+		return Result{Native: elsewhere}
+	}
 	return Result{Native: notRunAt}
 }
 
 func (r Result) verdict() string {
 	switch {
-	case r.Native == notRunAt:
+	case r.Native == notRunAt, r.Native == elsewhere:
 		return r.Why
 	case r.Same && r.Why != "":
 		return "same; " + r.Why

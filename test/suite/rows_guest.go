@@ -34,11 +34,16 @@ func failing(rows []Row, fails map[string]string) []Row {
 // guestRows are all of them.
 var guestRows = inGuest(bccGuestRows, libbpfGuestRows, bpftraceGuestRows)
 
+const (
+	inAGuest   = ", in a guest"
+	bccInGuest = "bcc" + inAGuest
+)
+
 // inGuest returns rows under families of their own.
 func inGuest(tables ...[]Row) []Row {
 	rows := slices.Concat(tables...)
 	for i := range rows {
-		rows[i].Family += ", in a guest"
+		rows[i].Family += inAGuest
 	}
 	return rows
 }

@@ -124,10 +124,11 @@ func allRows() []Row { return slices.Concat(Rows(), guestRows, registerRows) }
 
 // OtherBccRows are those of bcc's tools that have no row in GuestRows, for a
 // guest in which this machine's programs make the load.
-func OtherBccRows() []Row {
-	return slices.DeleteFunc(slices.Clone(bccRows), func(row Row) bool {
-		return slices.ContainsFunc(bccGuestRows, func(g Row) bool { return slices.Contains(g.Args, row.Args[0]) })
-	})
+func OtherBccRows() []Row { return slices.DeleteFunc(slices.Clone(bccRows), Row.hasGuestRow) }
+
+// hasGuestRow returns whether GuestRows has rows of the same tool of bcc.
+func (row Row) hasGuestRow() bool {
+	return slices.ContainsFunc(bccGuestRows, func(g Row) bool { return slices.Contains(g.Args, row.Args[0]) })
 }
 
 // Run runs rows on a target, each as a subtest, and keeps what came out.
