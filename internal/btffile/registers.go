@@ -13,6 +13,7 @@ const (
 	headerLen = 24
 	typeLen   = 12
 	memberLen = 12
+	maxLen    = 0xffff // of members, BTF_MAX_VLEN
 
 	kindInt       = 1
 	kindArray     = 3
@@ -71,7 +72,11 @@ func WithRegisters(data []byte, fields map[string]int32) ([]byte, error) {
 		members = le.AppendUint32(members, uint32(fields[name])*8)
 	}
 	info := le.Uint32(b.types[found.regs+4:])
-	end := found.regs + typeLen + int(info&0xffff)*memberLen
+	vlen := int(info & maxLen)
+	if vlen+len(names) > maxLen {
+		return nil, errMalformed
+	}
+	end := found.regs + typeLen + vlen*memberLen
 	b.types = slices.Insert(b.types, end, members...)
 	le.PutUint32(b.types[found.regs+4:], info+uint32(len(names)))
 	return b.marshal(), nil
@@ -127,7 +132,7 @@ func (b *raw) find() (finding, error) {
 			return f, errMalformed
 		}
 		name, info, size := le.Uint32(b.types[off:]), le.Uint32(b.types[off+4:]), le.Uint32(b.types[off+8:])
-		kind, vlen := info>>24&31, int(info&0xffff)
+		kind, vlen := info>>24&31, int(info&maxLen)
 		tail := tails[kind]
 		end := off + typeLen + tail.fixed + vlen*tail.each
 		if end > len(b.types) {
@@ -153,7 +158,7 @@ func (b *raw) find() (finding, error) {
 	if f.regs < 0 || f.word == 0 {
 		return f, errNoRegisters
 	}
-	for name := range parameters {
+	for _, name := range slices.Sorted(maps.Keys(parameters)) {
 		if !others[name] && len(b.string(name)) > len(b.string(f.victim)) {
 			f.victim = name
 		}

@@ -147,6 +147,7 @@ const (
 	classALU64 = 0x07
 	modeMask   = 0xe0
 	modeMem    = 0x60
+	modeMemSX  = 0x80 // with the sign, since Linux 6.6
 	opStoreDW  = 0x7b // BPF_STX | BPF_MEM | BPF_DW
 	opLoadDW   = 0x79 // BPF_LDX | BPF_MEM | BPF_DW
 	opMove     = 0xbf // BPF_ALU64 | BPF_MOV | BPF_X
@@ -245,7 +246,7 @@ func (f *flow) step(at int, m *machine) {
 }
 
 func (f *flow) load(at int, in instruction, m *machine) {
-	if in.op&modeMask == modeMem {
+	if mode := in.op & modeMask; mode == modeMem || mode == modeMemSX {
 		f.read(at, m.regs[in.src], int32(in.off), true)
 	}
 	m.regs[in.dst] = context{}

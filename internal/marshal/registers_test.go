@@ -60,6 +60,7 @@ func TestContextReads(t *testing.T) {
 			asm.LoadMem(asm.R6, asm.R1, 112, asm.DWord), asm.Return(),
 		}, []int32{112}},
 		{"by a helper", probeRead(112), []int32{112}},
+		{"with the sign", asm.Instructions{asm.LoadMemSX(asm.R6, asm.R1, 112, asm.Word), asm.Return()}, []int32{112}},
 		{"after a branch", asm.Instructions{
 			asm.Mov.Reg(asm.R6, asm.R1),
 			asm.FnKtimeGetNs.Call(),
