@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,6 +29,8 @@ func TestMain(m *testing.M) {
 // A signal that comes twice, as that of a parent's death does, leaves the time
 // to put everything away; one that comes later does not wait for what hangs.
 func TestOnSignal(t *testing.T) {
+	// What nohup ignores, the programs that are started here would ignore too.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP)
 	for _, c := range []struct {
 		name, takes string
 		pause       time.Duration
